@@ -1,0 +1,68 @@
+"""From flags and environment to settings: flag before environment before default, the source remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aws_signing_proxy.config.advice import advice_on, unknown_variables
+from aws_signing_proxy.config.notation import UnexpectedValueError
+from aws_signing_proxy.config.problems import Problem, SettingsError
+from aws_signing_proxy.config.rules import broken_rules
+from aws_signing_proxy.config.settings import Settings, declarations
+from aws_signing_proxy.config.sources import find_candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_signing_proxy.config.sources import Candidate, Source
+
+__all__ = ["Loaded", "load_settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Valid settings, where each value came from, and what is suspicious without being wrong."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+    warnings: list[str]
+
+    def source_of(self, name: str) -> Source:
+        """Return the source of a setting by its attribute's name; `str()` of it reads `environment ASP_PORT`.
+
+        Raises KeyError where there is no such setting.
+        """
+        return self.sources[name]
+
+
+def load_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Loaded:
+    """Read and validate every setting.
+
+    `flags` maps the attribute names of `Settings` to the texts of the flags that were given. Raises
+    `SettingsError` with every problem there is. Reads files only to see that they can be read; starts and
+    listens on nothing.
+    """
+    candidates: dict[str, Candidate] = {}
+    problems: dict[str, Problem] = {}
+    for declaration in declarations():
+        candidate = find_candidate(declaration, flags, environ)
+        try:
+            if candidate.text is not None:
+                candidate = replace(candidate, value=declaration.kind.parse(candidate.text))
+        except UnexpectedValueError as error:
+            # The error itself goes no further: its traceback would show the text, which may be secret.
+            problems[declaration.name] = candidate.problem(error.expected or declaration.expected)
+        candidates[declaration.name] = candidate
+    # Rules look at valid values only: a wrong value has its problem already.
+    for name, problem in broken_rules(candidates, wrong=problems.keys()):
+        problems.setdefault(name, problem)
+    if problems:
+        raise SettingsError(
+            [problems[name] for name in candidates if name in problems], hints=list(unknown_variables(environ))
+        )
+    return Loaded(
+        settings=Settings(**{name: candidate.value for name, candidate in candidates.items()}),
+        sources={name: candidate.source for name, candidate in candidates.items()},
+        warnings=advice_on(candidates, environ),
+    )
