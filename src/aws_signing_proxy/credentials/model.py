@@ -1,0 +1,90 @@
+"""AWS credentials: an identity to sign with, until when it is good, and where it came from."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from aws_signing_proxy.sigv4.identity import Identity
+
+__all__ = ["Credentials", "InvalidValueError", "clean_key_id", "clean_secret", "clean_token"]
+
+
+class Credentials(Identity):
+    """What the signer needs, with its expiry and its source.
+
+    `expires_at` is in seconds since the epoch, None where the source names no end. `source` says in plain words
+    where they were found ("environment", "profile dev in /home/me/.aws/credentials"). The `repr` shows the last
+    four characters of the access key id, never a secret.
+    """
+
+    __slots__ = ("expires_at", "source")
+
+    def __init__(
+        self,
+        access_key_id: str,
+        secret_access_key: str,
+        session_token: str | None = None,
+        *,
+        expires_at: float | None = None,
+        source: str,
+    ) -> None:
+        super().__init__(access_key_id, secret_access_key, session_token)
+        self.expires_at = expires_at
+        self.source = source
+
+    def is_expired(self, now: float) -> bool:
+        """Whether they are no longer good at `now` (seconds since the epoch). At the instant of expiry they are not."""
+        return self.expires_at is not None and now >= self.expires_at
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown: the secret access key, and the session token where there is one."""
+        if self.session_token is None:
+            return (self.secret_access_key,)
+        return (self.secret_access_key, self.session_token)
+
+    def __repr__(self) -> str:
+        return f"<Credentials …{self.access_key_id[-4:]} from {self.source}>"
+
+
+class InvalidValueError(ValueError):
+    """A key, secret or token cannot be what its source meant. The message never holds the value."""
+
+
+def clean_key_id(name: str, value: str) -> str:
+    """Return the access key id without surrounding whitespace; `name` is what the message calls it.
+
+    It becomes a part of the Authorization field, between "Credential=" and the "/" of the credential scope.
+
+    Raises:
+        InvalidValueError: It would break that field.
+    """
+    cleaned = clean_token(name, value)
+    if "/" in cleaned or "," in cleaned:
+        raise InvalidValueError(f'{name} holds a "/" or a ",", which no access key id does')
+    return cleaned
+
+
+def clean_token(name: str, value: str) -> str:
+    """Return the session token without surrounding whitespace. It becomes a field's value.
+
+    Raises:
+        InvalidValueError: It holds anything but visible ASCII (a line break in its middle, say).
+    """
+    cleaned = clean_secret(name, value)
+    if not cleaned.isascii() or " " in cleaned:
+        raise InvalidValueError(f"{name} holds a space or a character that is not ASCII")
+    return cleaned
+
+
+def clean_secret(name: str, value: str) -> str:
+    """Return the secret access key without surrounding whitespace (a file's last line break, say).
+
+    It is only ever the key of an HMAC: S3-compatible services let people choose it, so most characters are good.
+
+    Raises:
+        InvalidValueError: It holds a control character: two lines were pasted into one value.
+    """
+    cleaned = value.strip()
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in cleaned):
+        raise InvalidValueError(f"{name} holds a line break or another control character")
+    return cleaned

@@ -1,0 +1,146 @@
+"""Secrets are taken out of whatever is about to be written."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from aws_signing_proxy.observe.redaction import MASK, Redactor
+
+SECRET = 'wJalr/XUtnFEMI+K7MD"ENG\\bPx='
+
+
+@pytest.fixture(name="redactor")
+def _redactor() -> Redactor:
+    redactor = Redactor()
+    redactor.register(SECRET)
+    return redactor
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class Telling:
+    def __repr__(self) -> str:
+        return f"<Telling {SECRET}>"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [SECRET, json.dumps(SECRET), repr(SECRET), quote(SECRET), quote(SECRET, safe=""), f"a{SECRET}b{SECRET}c"],
+)
+def test_a_registered_secret_is_masked_however_it_is_written(redactor: Redactor, written: str) -> None:
+    masked = redactor.mask(f"before {written} after")
+    assert "XUtnFEMI" not in masked
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    assert MASK in masked
+
+
+def test_a_forgotten_secret_is_no_longer_masked(redactor: Redactor) -> None:
+    redactor.forget(SECRET)
+    assert redactor.mask(SECRET) == SECRET
+
+
+def test_a_secret_of_two_owners_is_masked_until_both_have_let_it_go(redactor: Redactor) -> None:
+    redactor.register(SECRET)
+    redactor.forget(SECRET)
+    assert redactor.mask(SECRET) == MASK
+    redactor.forget(SECRET)
+    redactor.forget(SECRET)
+    assert redactor.mask(SECRET) == SECRET
+    redactor.register(SECRET)
+    assert redactor.mask(SECRET) == MASK
+
+
+def test_a_secret_that_stays_is_masked_after_a_replacement(redactor: Redactor) -> None:
+    redactor.replace((SECRET,), (SECRET, "another-secret"))
+    assert redactor.mask(f"{SECRET} another-secret") == f"{MASK} {MASK}"
+
+
+def test_a_secret_that_contains_another_is_masked_whole() -> None:
+    redactor = Redactor()
+    redactor.register("abcdefgh")
+    redactor.register("abcdefgh-and-more")
+    assert redactor.mask("abcdefgh-and-more") == MASK
+
+
+@pytest.mark.parametrize("short", ["", "a", "test", "testing"])
+def test_a_stand_in_too_short_to_be_a_secret_does_not_mangle_words(short: str) -> None:
+    redactor = Redactor()
+    redactor.register(short)
+    redactor.forget(short)
+    redactor.register(short)
+    assert redactor.mask("the latest testing of a proxy") == "the latest testing of a proxy"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["authorization", "Authorization", "X-Amz-Security-Token", "aws_secret_access_key", "client_secret", "password",
+     "cookie", "Set-Cookie", "session_token", "X-Amz-Signature", "apiKey", "private_key"],
+)  # fmt: skip
+def test_a_value_under_a_secret_name_is_masked_whatever_it_is(redactor: Redactor, name: str) -> None:
+    assert redactor.clean_field(name, "unregistered") == MASK
+    assert redactor.clean_field(name, ["unregistered"]) == MASK
+    assert redactor.clean({"headers": {name: b"unregistered"}}) == {"headers": {name: MASK}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("token_file", "/var/run/token"), ("token_expires_in", "300s"), ("token_count", 3), ("secret", None),
+     ("password_set", True), ("source", "environment")],
+)  # fmt: skip
+def test_what_is_said_about_a_secret_is_shown(redactor: Redactor, name: str, value: object) -> None:
+    assert redactor.clean_field(name, value) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "masked"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***"),
+        ("{'X-Amz-Security-Token': 'FwoGZXIv'}", "{'X-Amz-Security-Token': '***'}"),
+        ("b'X-Vault-Token': b'hvs.abc'", "b'X-Vault-Token': b'***'"),
+        ("/?X-Amz-Security-Token=abc&X-Amz-Signature=def&a=b", "/?X-Amz-Security-Token=***&X-Amz-Signature=***&a=b"),
+        ("Credential=AKID/2026, Signature=0123abcd", "Credential=AKID/2026, Signature=***"),
+        ('{"idToken":"eyJh","expires_in":3}', '{"idToken":"***","expires_in":3}'),
+        ("aws_secret_access_key = abc", "aws_secret_access_key = ***"),
+        ("client_secret=abc&grant_type=x", "client_secret=***&grant_type=x"),
+    ],
+)
+def test_a_secret_written_out_with_its_name_is_masked_unregistered(written: str, masked: str) -> None:
+    assert Redactor().mask(written) == masked
+
+
+def test_every_string_within_a_value_is_masked(redactor: Redactor) -> None:
+    cleaned = redactor.clean(
+        {
+            "list": [SECRET, {"tuple": (SECRET,)}],
+            "object": Telling(),
+            "bytes": SECRET.encode(),
+            SECRET: 1,
+            "set": {SECRET},
+        }
+    )
+    assert "XUtnFEMI" not in json.dumps(cleaned)
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, "text", [1, "a"], {"a": None}])
+def test_plain_values_stay_as_they_are(redactor: Redactor, value: object) -> None:
+    assert redactor.clean(value) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), Unprintable(), {Unprintable(): Unprintable()}, object()])
+def test_anything_becomes_what_strict_json_can_write(redactor: Redactor, value: object) -> None:
+    json.dumps(redactor.clean(value), allow_nan=False)
+
+
+def test_an_endless_structure_is_cut(redactor: Redactor) -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    assert len(json.dumps(redactor.clean(endless))) < 100
+    assert len(str(redactor.clean(list(range(100_000))))) < 2_000
