@@ -1,0 +1,111 @@
+"""Field sections: their validation by llhttp, and the names that this proxy treats specially."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+
+import httptools
+
+__all__ = ["BARE_LINE_END", "HOP_BY_HOP", "FieldSorter", "connection_options", "fields_problem", "without_lines"]
+
+# RFC 9110 section 7.6.1, and Proxy-Authenticate and Proxy-Authorization, which are for this hop too.
+# Transfer-Encoding is not listed: framing is decided, not merely cut.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"upgrade",
+    }
+)
+
+BARE_LINE_END = re.compile(rb"(?:^|[^\r])\n|\r[^\n]")
+"""A CR or LF that is no part of a CRLF."""
+
+_NO_CALLBACKS = object()
+_MAX_KNOWN_NAMES = 2048
+_LONGEST_KNOWN_NAME = 64
+
+
+def fields_problem(start_line: bytes, block: bytes) -> str | None:
+    """Return why `block` is not a well-formed field section, or None.
+
+    `start_line` is a fixed, valid one with its CRLF; `block` is zero or more field lines, each with its CRLF.
+    llhttp refuses bare CR and LF, NUL and control characters, obs-fold, white space before the colon,
+    names that are no tokens, Content-Length that is repeated or no number, Content-Length beside
+    Transfer-Encoding (RFC 9112 sections 2.2, 5, 6.3).
+    """
+    # A parser of its own for each head: 0.4 µs, and no state of one message can reach the next. Without
+    # callbacks llhttp runs in C from end to end (0.7 µs for eight fields, 2.6 µs with a callback a field).
+    is_response = start_line.startswith(b"HTTP/")
+    parser = httptools.HttpResponseParser(_NO_CALLBACKS) if is_response else httptools.HttpRequestParser(_NO_CALLBACKS)
+    try:
+        parser.feed_data(start_line + block + b"\r\n")
+    except httptools.HttpParserUpgrade:
+        return None
+    except httptools.HttpParserError as error:
+        return str(error).lower()
+    return None
+
+
+class FieldSorter:
+    """Sorts the lines of a field section in one pass: what is kept, what is cut, what somebody wants to see.
+
+    `cut`: lower-case names whose lines are left out. `noted`: lower-case names that are reported, kept or not;
+    `noted_prefix`: all names that begin so are reported too.
+    """
+
+    __slots__ = ("_cut", "_known", "_noted", "_noted_prefix")
+
+    def __init__(
+        self, *, cut: AbstractSet[bytes], noted: AbstractSet[bytes], noted_prefix: bytes | None = None
+    ) -> None:
+        self._cut = frozenset(cut)
+        self._noted = frozenset(noted)
+        self._noted_prefix = noted_prefix
+        # From a name as it is spelt to (lower-case name or None, is cut): the same few names come again and again.
+        self._known: dict[bytes, tuple[bytes | None, bool]] = {}
+
+    def sort(self, block: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """Return the lines that are kept, as they came, and the (lower-case name, trimmed value) that are noted.
+
+        `block` is a validated field section.
+        """
+        # A split and a dictionary take 1.8 µs for seven lines; two regular expressions for the same 3.5 µs.
+        known = self._known
+        kept: list[bytes] = []
+        noted: list[tuple[bytes, bytes]] = []
+        for line in block.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            kind = known.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            lower, is_cut = kind
+            if lower is not None:
+                noted.append((lower, value.strip(b" \t")))
+            if not is_cut:
+                kept.append(line)
+        return b"\r\n".join(kept), noted
+
+    def _learn(self, name: bytes) -> tuple[bytes | None, bool]:
+        lower = name.lower()
+        is_noted = lower in self._noted or (self._noted_prefix is not None and lower.startswith(self._noted_prefix))
+        kind = (lower if is_noted else None, lower in self._cut)
+        # Clients choose the names: without a bound they could fill the memory.
+        if len(self._known) < _MAX_KNOWN_NAMES and len(name) <= _LONGEST_KNOWN_NAME:
+            self._known[name] = kind
+        return kind
+
+
+def without_lines(block: bytes, names: AbstractSet[bytes]) -> bytes:
+    """Return the field section without the lines of `names` (lower-case)."""
+    return b"\r\n".join([line for line in block.split(b"\r\n") if line.partition(b":")[0].lower() not in names])
+
+
+def connection_options(value: bytes) -> set[bytes]:
+    """Split a Connection field's value into its lower-case options (RFC 9110 section 7.6.1)."""
+    return {option for piece in value.lower().split(b",") if (option := piece.strip(b" \t"))}

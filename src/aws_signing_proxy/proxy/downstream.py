@@ -1,0 +1,428 @@
+"""A client's connection: reads requests strictly and in order, and writes their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from typing import Protocol, cast
+
+from aws_signing_proxy.errors import ErrorCode, ProxyError, Side
+from aws_signing_proxy.http1.request import RequestHead, early_head_problem, parse_request_head, without_empty_lines
+from aws_signing_proxy.http1.writing import CONTINUE, render_problem
+from aws_signing_proxy.observe.counters import Limit
+from aws_signing_proxy.proxy.body import ReceivedBody
+from aws_signing_proxy.proxy.context import Context
+from aws_signing_proxy.proxy.exchange import Exchange
+from aws_signing_proxy.proxy.limit_errors import (
+    body_too_large,
+    head_too_large,
+    request_timeout,
+    too_many_connections,
+    unexpected_failure,
+)
+from aws_signing_proxy.proxy.receiving import BodyReceiver
+from aws_signing_proxy.proxy.rewrite import REQUEST_FIELDS
+
+__all__ = ["ConnectionRegistry", "DownstreamConnection"]
+
+_LOG = logging.getLogger(__name__)
+
+# Bytes of following requests that are kept while one is being answered; then the client waits.
+_PIPELINE_BYTES = 64 * 1024
+# What may wait to be written before the upstream is told to pause.
+_WRITE_HIGH_WATER_BYTES = 256 * 1024
+# After a refusal the client may still be sending: reading on for a while lets it see the answer
+# instead of a reset (RFC 9112 section 9.6).
+_LINGER_SECONDS = 2.0
+_NEVER = float("inf")
+
+
+class _Reads(Enum):
+    """What the next bytes from the client are."""
+
+    HEAD = "head"
+    BODY = "body"
+    NOTHING = "nothing, an answer is due"
+    REMAINS = "what is thrown away until it closes"
+
+
+class ConnectionRegistry(Protocol):
+    """The server that a connection belongs to."""
+
+    def on_connection_made(self, connection: DownstreamConnection) -> bool:
+        """Return whether there is room for it."""
+
+    def on_connection_lost(self, connection: DownstreamConnection) -> None:
+        """It is gone."""
+
+
+class DownstreamConnection(asyncio.Protocol):
+    """One client's connection.
+
+    Bytes are cut into requests here, exactly: those of a following request wait untouched until the one before
+    is answered, so answers cannot change their order and nothing is parsed twice. `deadline` is read by the
+    server's sweep, on the loop's clock.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_exchange",
+        "_is_reading_paused",
+        "_limit",
+        "_reads",
+        "_receiver",
+        "_registry",
+        "_request",
+        "_transport",
+        "deadline",
+        "is_write_paused",
+    )
+
+    def __init__(self, context: Context, registry: ConnectionRegistry) -> None:
+        # For the connection's life
+        self._context = context
+        self._registry = registry
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._reads = _Reads.HEAD
+        self._is_reading_paused = False
+        self.is_write_paused = False
+        self.deadline = _NEVER
+        self._limit = Limit.CLIENT_IDLE_TIMEOUT
+        # For one request
+        self._request: RequestHead | None = None
+        self._exchange: Exchange | None = None
+        self._receiver: BodyReceiver | None = None
+
+    def __repr__(self) -> str:
+        return f"<DownstreamConnection reads {self._reads.value} {self._exchange!r}>"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being received or answered."""
+        return self._exchange is None and not self._buffer
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (asyncio.BaseProtocol)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
+        if self._registry.on_connection_made(self):
+            self._wait_for_request()
+            return
+        self._refuse(too_many_connections(self._context))
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read (asyncio.Protocol)."""
+        try:
+            match self._reads:
+                case _Reads.HEAD:
+                    self._read_head(data)
+                case _Reads.BODY:
+                    self._read_body(data)
+                case _Reads.NOTHING:
+                    self._keep_for_later(data)
+                case _Reads.REMAINS:
+                    pass
+        except ProxyError as error:
+            self._refuse(error)
+        except Exception:  # noqa: BLE001 - one request's failure must not take the process down; it is logged
+            _LOG.exception("a request could not be handled")
+            self._refuse(unexpected_failure())
+
+    def eof_received(self) -> None:
+        """The other side sends no more (asyncio.Protocol)."""
+        # A client that has closed its side is taken for gone, as nginx and Go's proxies do: nothing tells a
+        # half-closed connection from a closed one before the answer is lost.
+        self._end(ErrorCode.CLIENT_CLOSED)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it ended
+        """The transport is gone (asyncio.BaseProtocol)."""
+        self._end(ErrorCode.CLIENT_CLOSED)
+        self._transport = None
+        self._registry.on_connection_lost(self)
+
+    def pause_writing(self) -> None:
+        """The transport holds enough (asyncio.BaseProtocol)."""
+        self.is_write_paused = True
+        if self._exchange is not None:
+            self._exchange.on_client_paused()
+
+    def resume_writing(self) -> None:
+        """The transport takes bytes again (asyncio.BaseProtocol)."""
+        self.is_write_paused = False
+        if self._exchange is not None:
+            self._exchange.on_client_resumed()
+        elif self._reads is _Reads.NOTHING:
+            self._go_on()
+
+    # Reading requests
+
+    def _wait_for_request(self) -> None:
+        self._reads = _Reads.HEAD
+        self.wait_at_most(self._context.limits.client_idle_timeout_seconds, Limit.CLIENT_IDLE_TIMEOUT)
+
+    def _read_head(self, data: bytes) -> None:
+        searched = 0
+        if self._buffer:
+            searched = max(0, len(self._buffer) - 3)
+            data = self._buffer + data
+            self._buffer = b""
+        if data[:2] == b"\r\n":
+            data = without_empty_lines(data)
+        end = data.find(b"\r\n\r\n", searched)
+        max_head_bytes = self._context.limits.max_head_bytes
+        if end > max_head_bytes or (end < 0 and len(data) > max_head_bytes):
+            raise head_too_large(self._context)
+        if end < 0:
+            self._keep_incomplete_head(data, searched)
+            return
+        self._begin(parse_request_head(data[: end + 4], REQUEST_FIELDS), data[end + 4 :])
+
+    def _keep_incomplete_head(self, data: bytes, judged: int) -> None:
+        problem = early_head_problem(data, judged)
+        if problem is not None:
+            raise problem
+        self._buffer = data
+        if data and self._limit is not Limit.REQUEST_HEAD_TIMEOUT:
+            # Counted from the first byte, not from the last: drop by drop is no way to stay.
+            self.wait_at_most(self._context.limits.request_head_timeout_seconds, Limit.REQUEST_HEAD_TIMEOUT)
+
+    def _begin(self, request: RequestHead, rest: bytes) -> None:
+        """A head is here; `rest` is what came behind it: its body, or a part, or the next requests."""
+        self._request = request
+        exchange = self._exchange = Exchange(self._context, self, request)
+        length = request.body_length
+        try:
+            exchange.admit()
+        except ProxyError as error:
+            # Behind a request that is itself at fault nothing is read: it may have ended somewhere else.
+            if error.side is not Side.DOWNSTREAM and 0 <= length <= len(rest):
+                self._buffer = rest[length:]
+                self._reads = _Reads.NOTHING
+            exchange.refuse(error)
+            self.answer(error)
+            return
+        if length == 0:
+            self._buffer = rest
+            self._reads = _Reads.NOTHING
+            exchange.send(b"")
+        elif 0 < length <= len(rest) and self._can_hold(length):
+            # The whole body came with the head: no object is made for receiving it.
+            self._context.bodies.memory.take(length)
+            self._buffer = rest[length:]
+            self._reads = _Reads.NOTHING
+            exchange.send(rest[:length], held_bytes=length)
+        else:
+            self._receive_body(request, rest)
+
+    def _can_hold(self, length: int) -> bool:
+        bodies = self._context.bodies
+        return length <= bodies.memory_limit_bytes and bodies.memory.has_room(length)
+
+    def _receive_body(self, request: RequestHead, rest: bytes) -> None:
+        self._reads = _Reads.BODY
+        body = ReceivedBody(
+            self._context.bodies,
+            self._context.counters,
+            on_ready=self._on_body_ready,
+            on_failed=self._refuse,
+            on_room=self._resume_reading,
+        )
+        self._receiver = BodyReceiver(request, body)
+        if request.expects_continue and not rest:
+            self.write(CONTINUE)
+        if rest:
+            self._read_body(rest)
+        else:
+            self._expect_progress()
+
+    def _read_body(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._expect_progress()
+        rest = receiver.feed(data)
+        if self._receiver is not receiver:
+            return  # the disk refused it, and so was the request
+        if receiver.body.size > self._context.limits.max_body_bytes:
+            raise body_too_large(self._context)
+        if receiver.is_whole:
+            self._buffer = rest
+            self._reads = _Reads.NOTHING
+            self.wait_at_most(_NEVER, Limit.PROGRESS_TIMEOUT)  # the disk has no deadline
+            receiver.body.finish()
+        elif not receiver.body.can_take_more:
+            self._pause_reading()
+
+    def _on_body_ready(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._resume_reading()
+        if receiver is not None and self._exchange is not None:
+            self._exchange.send_received(receiver.body)
+
+    def _expect_progress(self) -> None:
+        self.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """Pipelined requests wait for the answer to the one before (RFC 9112 section 9.3.2)."""
+        self._buffer += data
+        if len(self._buffer) > _PIPELINE_BYTES:
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and self._transport is not None:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+            if self._reads is _Reads.BODY:
+                self.wait_at_most(_NEVER, Limit.PROGRESS_TIMEOUT)  # it is we who make it wait
+
+    def _resume_reading(self) -> None:
+        if self._is_reading_paused and self._transport is not None:
+            self._is_reading_paused = False
+            if self._reads is _Reads.BODY:
+                self._expect_progress()
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # Writing answers (see `exchange.Client`)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes of a response."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def answer(self, error: ProxyError) -> None:
+        """Answer with the error; go on with the connection if the whole request is here."""
+        request = self._request
+        is_head_request = request is not None and request.method == b"HEAD"
+        is_http10 = request is not None and request.is_http10
+        is_received = self._reads is _Reads.NOTHING
+        keep_alive = is_received and request is not None and request.keep_alive and not self._context.is_draining
+        self.write(render_problem(error, is_head_request=is_head_request, closes=not keep_alive, is_http10=is_http10))
+        _LOG.debug("a request was answered by the proxy", extra={"code": str(error.code), "detail": error.detail})
+        if is_received:
+            self.on_exchange_done(keep_alive=keep_alive)
+        else:
+            self._linger()
+
+    def on_exchange_done(self, *, keep_alive: bool) -> None:
+        """A response is complete: close, or read the next request."""
+        self._exchange = None
+        self._request = None
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not keep_alive or (self._context.is_draining and not self._buffer):
+            self.close_idle()
+            return
+        if self.is_write_paused:
+            # Who does not take answers gets no further ones to heap up here.
+            self._reads = _Reads.NOTHING
+            self._expect_progress()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._wait_for_request()
+        if self._buffer:
+            # Through the loop: a thousand pipelined requests must not become a thousand stack frames. What arrives
+            # until then goes behind what is here: two heads must not be taken for one.
+            self._reads = _Reads.NOTHING
+            self._context.loop.call_soon(self._read_pipelined)
+        else:
+            self._resume_reading()
+
+    def _read_pipelined(self) -> None:
+        if self._reads is not _Reads.NOTHING or self._exchange is not None:
+            return
+        if self._transport is not None and not self._transport.is_closing():
+            self._reads = _Reads.HEAD
+            data, self._buffer = self._buffer, b""
+            self._resume_reading()
+            self.data_received(data)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._end(ErrorCode.CLIENT_CLOSED)
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Ends
+
+    def wait_at_most(self, seconds: float, limit: Limit) -> None:
+        """Let the server's sweep call `on_deadline` when this is not called again for so long."""
+        self._limit = limit
+        self.deadline = self._context.clock() + seconds
+
+    def on_deadline(self) -> None:
+        """The client, or the exchange, took too long."""
+        self.deadline = _NEVER
+        limit = self._limit
+        if self._reads is _Reads.REMAINS:
+            self.abort()
+        elif self._reads is _Reads.NOTHING:
+            if self._exchange is not None:
+                self._exchange.on_deadline(limit)
+            else:
+                self._context.counters.limits_hit[limit] += 1
+                self.abort()
+        elif limit is Limit.CLIENT_IDLE_TIMEOUT:
+            self._context.counters.limits_hit[limit] += 1
+            self.close_idle()
+        else:
+            self._refuse(request_timeout(self._context, limit))
+
+    def close_idle(self) -> None:
+        """Close without a word: the client waits for nothing but what is written already."""
+        self._reads = _Reads.REMAINS
+        self._buffer = b""
+        # A client that does not take what is written would otherwise keep its connection for ever.
+        self._expect_progress()
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut_off(self) -> None:
+        """The time to drain is over: close whatever is under way."""
+        self._end(ErrorCode.DRAIN_TIMEOUT)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer a request that is not here as a whole (or is none), and close the connection."""
+        if self._reads is _Reads.REMAINS:
+            return
+        if self._exchange is not None:
+            self._exchange.refuse(error)
+        else:
+            self._context.counters.request_done(b"?", error.status, error.code, 0.0, None, None, 0, 0)
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.body.close()
+        self._reads = _Reads.BODY
+        self.answer(error)
+
+    def _linger(self) -> None:
+        self._exchange = None
+        self._request = None
+        self._buffer = b""
+        self._reads = _Reads.REMAINS
+        self.wait_at_most(_LINGER_SECONDS, Limit.CLIENT_IDLE_TIMEOUT)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            if self._is_reading_paused:
+                self._is_reading_paused = False
+                transport.resume_reading()
+            if transport.can_write_eof():
+                transport.write_eof()
+
+    def _end(self, code: ErrorCode) -> None:
+        self._reads = _Reads.REMAINS
+        self._buffer = b""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.body.close()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.on_client_gone(code)

@@ -1,0 +1,54 @@
+"""What is kept of a request when it is over: counters, and a line in the access log."""
+
+from __future__ import annotations
+
+from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.proxy.context import Context
+
+__all__ = ["RequestRecord"]
+
+
+class RequestRecord:
+    """The times of one request, in seconds; None for what it did not come to."""
+
+    __slots__ = ("_context", "_request", "_started", "first_byte_seconds", "signing_seconds")
+
+    def __init__(self, context: Context, request: RequestHead) -> None:
+        self._context = context
+        self._request = request
+        self._started = context.clock()
+        self.first_byte_seconds: float | None = None
+        self.signing_seconds: float | None = None
+        context.counters.requests_in_flight += 1
+
+    def on_first_byte(self) -> None:
+        """The upstream has begun to answer."""
+        if self.first_byte_seconds is None:
+            self.first_byte_seconds = self._context.clock() - self._started
+
+    def conclude(self, code: str, status: int, *, bytes_in: int, bytes_out: int) -> None:
+        """Count the request; `code` is "ok" or an `ErrorCode`, the bytes are those of the bodies."""
+        context = self._context
+        context.counters.requests_in_flight -= 1
+        total_seconds = context.clock() - self._started
+        context.counters.request_done(
+            self._request.method,
+            status,
+            code,
+            total_seconds,
+            self.first_byte_seconds,
+            self.signing_seconds,
+            bytes_in,
+            bytes_out,
+        )
+        if context.access_log is not None:
+            context.access_log.write(
+                method=self._request.method,
+                target=self._request.target,
+                status=status,
+                code=code,
+                bytes_in=bytes_in,
+                bytes_out=bytes_out,
+                total_seconds=total_seconds,
+                first_byte_seconds=self.first_byte_seconds,
+            )

@@ -1,0 +1,170 @@
+"""From the client's head to the signed one: what is cut, what is kept as it came, what is written anew.
+
+Kept: every end-to-end field line, byte for byte, in its order. Cut: hop-by-hop fields and those that
+`Connection` names, framing, `Expect` (answered here), `Host`, and whatever a former signature left.
+Added: `Host` of the target, `Via` (to notice a proxy that forwards to itself; not signed), `Content-Length`,
+and the signature's fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+
+from aws_signing_proxy.errors import DownstreamError, ErrorCode, InternalError
+from aws_signing_proxy.http1.fields import HOP_BY_HOP, without_lines
+from aws_signing_proxy.http1.request import CONTROL_FIELDS, RequestHead, request_sorter
+from aws_signing_proxy.sigv4 import CanonicalTarget, Identity, IdentityError, Signer, TargetError
+from aws_signing_proxy.sigv4.signing import REPLACED_FIELDS, SIGNED_FIELDS, SIGNED_PREFIX
+
+__all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead"]
+
+REQUEST_FIELDS = request_sorter(cut=REPLACED_FIELDS, noted=SIGNED_FIELDS | {b"via"}, noted_prefix=SIGNED_PREFIX)
+"""How the fields of requests are sorted before they come here (see `parse_request_head`)."""
+
+_DECLARED_HASH = b"x-amz-content-sha256"
+_HEX_SHA256 = re.compile(rb"[0-9A-Fa-f]{64}")
+_EMPTY_SHA256 = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+# RFC 9110 section 8.6: requests with these methods say so when they have no content.
+_METHODS_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class PreparedHead:
+    """A request's head as far as it does not depend on the body, the credentials and the time."""
+
+    __slots__ = ("declared_sha256", "method", "signed_fields", "start", "target", "writes_zero_length")
+
+    def __init__(
+        self,
+        *,
+        method: bytes,
+        target: CanonicalTarget,
+        start: bytes,
+        signed_fields: list[tuple[bytes, bytes]],
+        declared_sha256: bytes | None,
+        writes_zero_length: bool,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.start = start
+        self.signed_fields = signed_fields
+        self.declared_sha256 = declared_sha256
+        self.writes_zero_length = writes_zero_length
+
+
+class HeadRewriter:
+    """Writes the heads of all requests to one target.
+
+    `host`: the Host field's value; `path_prefix`: put before every path, without a slash at its end;
+    `via_name`: this process's pseudonym in `Via` (RFC 9110 section 7.6.3), which nobody else uses.
+    """
+
+    def __init__(self, *, signer: Signer, host: bytes, path_prefix: bytes, via_name: bytes) -> None:
+        self._signer = signer
+        self._host = host
+        self._host_line = b"Host: " + host + b"\r\n"
+        self._via_name = via_name
+        self._via_line = b"Via: 1.1 " + via_name + b"\r\n"
+        self._path_prefix = path_prefix
+
+    def prepare(self, request: RequestHead) -> PreparedHead:
+        """Rewrite what is known before the body is. Raises ProxyError where the request cannot be forwarded."""
+        try:
+            target = self._signer.target(self._path_prefix + request.target)
+        except TargetError as error:
+            raise DownstreamError(ErrorCode.BAD_REQUEST_TARGET, str(error)) from error
+        block = request.kept
+        nominated = _nominated(request)
+        if nominated:
+            block = without_lines(block, nominated)
+        declared: bytes | None = None
+        signed_fields = [(b"host", self._host)]
+        for field in request.noted:
+            name = field[0]
+            if name in CONTROL_FIELDS:
+                continue
+            if name in REPLACED_FIELDS:
+                if name == _DECLARED_HASH:
+                    declared = _declared_sha256(field[1], declared)
+            elif name == b"via":
+                self._refuse_loop(field[1])
+            elif name not in nominated:
+                signed_fields.append(field)
+        method = request.method
+        return PreparedHead(
+            method=method,
+            target=target,
+            start=b"%b %b HTTP/1.1\r\n%b%b%b" % (method, target.wire, self._host_line, block, self._via_line),
+            signed_fields=signed_fields,
+            declared_sha256=declared,
+            writes_zero_length=method in _METHODS_WITH_CONTENT or request.has_content_length,
+        )
+
+    def finish(
+        self, prepared: PreparedHead, *, body_length: int, body_sha256: bytes | None, identity: Identity, now: float
+    ) -> bytes:
+        """Return the whole head, signed for this body at this instant.
+
+        `body_sha256`: hexadecimal; None for an empty body. Raises DownstreamError where the client declared another.
+        """
+        payload_hash = _payload_hash(prepared.declared_sha256, body_sha256 or _EMPTY_SHA256)
+        try:
+            signature = self._signer.sign(
+                method=prepared.method,
+                target=prepared.target,
+                signed_fields=prepared.signed_fields,
+                payload_hash=payload_hash,
+                identity=identity,
+                now=now,
+            )
+        except IdentityError as error:
+            raise InternalError(
+                ErrorCode.CREDENTIALS_UNAVAILABLE, f"The credentials cannot be used: {error}."
+            ) from error
+        if body_length or prepared.writes_zero_length:
+            return b"%bContent-Length: %d\r\n%b\r\n" % (prepared.start, body_length, signature)
+        return b"%b%b\r\n" % (prepared.start, signature)
+
+    def _refuse_loop(self, via: bytes) -> None:
+        if self._via_name in via:
+            raise InternalError(
+                ErrorCode.LOOP_DETECTED,
+                "This request has passed through this proxy before: ASP_TARGET_URL leads back to the proxy itself. "
+                "Set it to the AWS service's own URL.",
+            )
+
+
+def _nominated(request: RequestHead) -> AbstractSet[bytes]:
+    """Return the names that `Connection` makes hop-by-hop, beyond those that always are."""
+    return request.connection - HOP_BY_HOP - {b"close"} if request.connection else frozenset()
+
+
+def _declared_sha256(declared: bytes, before: bytes | None) -> bytes:
+    if before is not None and before != declared:
+        raise DownstreamError(ErrorCode.MALFORMED_REQUEST, "X-Amz-Content-Sha256 occurs twice, with different values.")
+    if declared.startswith(b"STREAMING-") and declared != _UNSIGNED_TRAILER:
+        # Signed chunks cannot be passed on (their signatures are the client's), and stored as they are they
+        # would become part of the object.
+        raise DownstreamError(
+            ErrorCode.PAYLOAD_NOT_SUPPORTED,
+            f"The payload mode {declared.decode('latin-1')} (chunks signed by the client) is not supported. "
+            "Let the client send UNSIGNED-PAYLOAD or a plain body; with AWS SDKs set "
+            "request_checksum_calculation to when_required.",
+        )
+    return declared
+
+
+def _payload_hash(declared: bytes | None, actual: bytes) -> bytes:
+    """Return the value of X-Amz-Content-Sha256: the body's hash, or the one mode that must stay as it is."""
+    if declared is None or declared == actual:
+        return actual
+    if declared == _UNSIGNED_TRAILER:
+        return declared  # aws-chunked with trailers: the service decodes it only under this name
+    if _HEX_SHA256.fullmatch(declared) and declared.lower() != actual:
+        raise DownstreamError(
+            ErrorCode.CONTENT_SHA256_MISMATCH,
+            "The SHA-256 of the body that arrived differs from X-Amz-Content-Sha256: "
+            "it was changed on its way here, or the client declared a wrong hash.",
+        )
+    return actual

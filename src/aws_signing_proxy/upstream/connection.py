@@ -1,0 +1,248 @@
+"""One connection to the upstream: bytes out, bytes in, and who they are for."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import ssl
+from typing import Protocol, cast
+
+from aws_signing_proxy.upstream.tls import TlsEngine
+
+__all__ = ["ConnectionOwner", "ConnectionUser", "UpstreamConnection"]
+
+# Linux tells of the peer's goodbye apart from data (a TLS ticket is no goodbye); elsewhere any input counts.
+_CLOSED_BY_PEER = getattr(select, "POLLRDHUP", select.POLLIN)
+
+
+class ConnectionUser(Protocol):
+    """The exchange that a connection works for."""
+
+    def on_upstream_data(self, data: bytes) -> None:
+        """Plain bytes of the response arrived."""
+
+    def on_upstream_closed(self, *, is_clean: bool) -> None:
+        """The connection ended; it is of no use any more."""
+
+    def on_upstream_writable(self) -> None:
+        """The connection takes bytes again after `is_write_paused`."""
+
+
+class ConnectionOwner(Protocol):
+    """The pool that a connection belongs to."""
+
+    def on_connection_closed(self, connection: UpstreamConnection) -> None:
+        """The connection ended while it was open, idle or busy."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """An open connection, idle (`user` is None) or in use by one exchange at a time.
+
+    `uses` counts the requests sent through it; `is_reused`: it has been idle or in use before, so the peer may have
+    closed it since; `expires_at`: not used again after this instant; `is_pooled`: its owner counts it as open, and
+    is told when it ends.
+    """
+
+    __slots__ = (
+        "_established",
+        "_is_ended",
+        "_is_reading_paused",
+        "_owner",
+        "_poll",
+        "_tls",
+        "_transport",
+        "expires_at",
+        "idle_since",
+        "is_pooled",
+        "is_reused",
+        "is_write_paused",
+        "user",
+        "uses",
+    )
+
+    def __init__(self, owner: ConnectionOwner, tls: TlsEngine | None) -> None:
+        self._owner = owner
+        self._tls = tls
+        self._transport: asyncio.Transport | None = None
+        self._established: asyncio.Future[None] | None = None
+        self._poll: select.poll | None = None
+        self._is_ended = False
+        self._is_reading_paused = False
+        self.user: ConnectionUser | None = None
+        self.uses = 0
+        self.idle_since = 0.0
+        self.is_pooled = False
+        self.is_reused = False
+        self.expires_at = float("inf")
+        self.is_write_paused = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self._is_ended else "busy" if self.user is not None else "idle"
+        return f"<UpstreamConnection {state} uses={self.uses} {'TLS' if self._tls else 'plain'}>"
+
+    # What its user and owner call
+
+    async def establish(self) -> None:
+        """Finish the TLS handshake, where there is one. Raises ssl.SSLError or ConnectionError."""
+        if self._tls is None:
+            return
+        self._established = asyncio.get_running_loop().create_future()
+        hello, _ = self._tls.handshake()
+        self._write(hello)
+        await self._established
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether its TLS handshake resumed an earlier session."""
+        return self._tls is not None and self._tls.was_resumed
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the connection is closed, or being closed."""
+        return self._is_ended
+
+    @property
+    def has_said_goodbye(self) -> bool:
+        """Whether the peer has closed its side of TLS: no further request will be answered."""
+        return self._tls is not None and self._tls.is_closed_cleanly
+
+    def is_closed_by_peer(self) -> bool:
+        """Look whether the peer's goodbye is already here, though the event loop has not told of it yet.
+
+        One system call (0.9 µs): made before a request that must not be sent twice goes on a reused connection.
+        """
+        return self._is_ended or (self._poll is not None and bool(self._poll.poll(0)))
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send plain bytes."""
+        if not self._is_ended:
+            self._write(data if self._tls is None else self._tls.encrypt(data))
+
+    def pause_reading(self) -> None:
+        """Let the response wait in the kernel: the client does not take it fast enough."""
+        if not self._is_reading_paused and not self._is_ended and self._transport is not None:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            if not self._is_ended and self._transport is not None:
+                self._transport.resume_reading()
+
+    def finished_use(self) -> None:
+        """A response is complete: belong to nobody until the next one."""
+        self.user = None
+        self.resume_reading()
+        if self.uses == 1 and self._tls is not None:
+            self._tls.keep_session()
+
+    def abort(self) -> None:
+        """Close at once, dropping what is not sent yet: the peer must not take it for a whole request."""
+        self._is_ended = True
+        self.user = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection with the protocol's goodbye."""
+        self._is_ended = True
+        self.user = None
+        if self._transport is not None:
+            if self._tls is not None:
+                self._write(self._tls.close_notify())
+            self._transport.close()
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (asyncio.BaseProtocol)."""
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self._poll = select.poll()
+            self._poll.register(sock.fileno(), _CLOSED_BY_PEER)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read (asyncio.Protocol)."""
+        if self._is_ended:
+            return
+        if self._tls is None:
+            self._deliver(data)
+            return
+        plain = self._decrypt(self._tls, data)
+        if plain:
+            self._deliver(plain)
+        if self._tls.is_closed_cleanly:
+            self._end(is_clean=True)
+
+    def eof_received(self) -> None:
+        """The other side sends no more (asyncio.Protocol)."""
+        self._end(is_clean=self._tls is None or self._tls.is_closed_cleanly)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone (asyncio.BaseProtocol)."""
+        self._end(is_clean=exc is None and (self._tls is None or self._tls.is_closed_cleanly))
+        self._poll = None
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The transport holds enough (asyncio.BaseProtocol)."""
+        self.is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport takes bytes again (asyncio.BaseProtocol)."""
+        self.is_write_paused = False
+        if self.user is not None:
+            self.user.on_upstream_writable()
+
+    # Inside
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _deliver(self, data: bytes) -> None:
+        if self.user is not None:
+            self.user.on_upstream_data(data)
+        else:
+            # Bytes that nothing asked for would be taken for the answer to the next request.
+            self._end(is_clean=False)
+
+    def _decrypt(self, tls: TlsEngine, data: bytes) -> bytes:
+        try:
+            if not tls.is_established:
+                answer, is_done = tls.handshake(data)
+                self._write(answer)
+                if not is_done:
+                    return b""
+                if self._established is not None and not self._established.done():
+                    self._established.set_result(None)
+                data = b""
+            plain = tls.decrypt(data)
+        except ssl.SSLError as error:
+            self._write(tls.take_alert())
+            if self._established is not None and not self._established.done():
+                self._established.set_exception(error)
+            self._end(is_clean=False)
+            return b""
+        self._write(tls.take_pending())
+        return plain
+
+    def _end(self, *, is_clean: bool) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if self._established is not None and not self._established.done():
+            self._established.set_exception(ConnectionResetError("the peer closed during the TLS handshake"))
+        if self._transport is not None:
+            if self._tls is not None and not self._tls.is_established:
+                self._transport.close()  # lets the alert go out
+            else:
+                self._transport.abort()
+        user, self.user = self.user, None
+        if self.is_pooled:
+            self._owner.on_connection_closed(self)
+        if user is not None:
+            user.on_upstream_closed(is_clean=is_clean)
