@@ -249,3 +249,22 @@ def test_a_normalised_path_has_no_empty_and_no_dot_segment_and_is_stable(segment
     assert not {b"", b".", b".."} & set(normal.split(b"/")[1:-1])
     assert normal.split(b"/")[-1] not in {b".", b".."}
     assert normalized_path(normal) == normal
+
+
+def test_the_parameters_of_an_s3_url_presigned_with_version_2_are_dropped() -> None:
+    """Beside our Authorization they would be a second authentication, which S3 refuses."""
+    raw = b"/bucket/key?versionId=1&AWSAccessKeyId=AKID&Signature=c2ln%3D&Expires=1790000000"
+    assert canonical_target(raw, rules_for("s3")).wire == b"/bucket/key?versionId=1"
+
+
+@pytest.mark.parametrize(
+    ("service", "query"),
+    [
+        ("s3", b"Expires=1&Signature=x"),
+        ("s3", b"Expires=1&AWSAccessKeyId=x"),
+        ("es", b"AWSAccessKeyId=AKID&Signature=x&Expires=1"),
+    ],
+)
+def test_words_of_version_2_that_are_no_presigned_s3_url_stay(service: str, query: bytes) -> None:
+    """`Expires` and `Signature` may be anybody's parameters."""
+    assert canonical_target(b"/path?" + query, rules_for(service)).wire == b"/path?" + query

@@ -33,6 +33,11 @@ PRESIGN_PARAMETERS = frozenset(
     }
 )
 
+# S3's older presigned URLs (Signature Version 2). `Expires` and `Signature` are ordinary words to other services, and
+# to S3 where `AWSAccessKeyId` is not beside them.
+PRESIGN_V2_PARAMETERS = frozenset({b"AWSAccessKeyId", b"Signature", b"Expires"})
+_PRESIGN_V2_MARKS = frozenset({b"AWSAccessKeyId", b"Signature"})
+
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986 section 2.3
 
 _FORBIDDEN = re.compile(rb"[\x00-\x20\x7f#]|%(?![0-9A-Fa-f]{2})")
@@ -122,7 +127,7 @@ def canonical_target(raw: bytes, rules: ServiceRules) -> CanonicalTarget:
         canonical_path = normalized_path(wire_path) if rules.normalize_path else wire_path
     if not query:
         return CanonicalTarget(wire_path, canonical_path, b"")
-    wire_query, canonical_query = _queries(query)
+    wire_query, canonical_query = _queries(query, is_s3=not rules.encode_path_twice)
     wire = wire_path + b"?" + wire_query if wire_query else wire_path
     return CanonicalTarget(wire, canonical_path, canonical_query)
 
@@ -159,10 +164,9 @@ def _rewritten_query_byte(match: re.Match[bytes]) -> bytes:
     return _QUERY_REWRITES[match[0]]
 
 
-def _queries(query: bytes) -> tuple[bytes, bytes]:
+def _queries(query: bytes, *, is_s3: bool) -> tuple[bytes, bytes]:
     """Return the wire form and the canonical form of a query without its `?`."""
-    wire: list[bytes] = []
-    pairs: list[tuple[bytes, bytes]] = []
+    wire: list[tuple[bytes, bytes, bytes]] = []
     for piece in _IN_QUERY.sub(_rewritten_query_byte, query).split(b"&"):
         if not piece:
             continue
@@ -171,10 +175,11 @@ def _queries(query: bytes) -> tuple[bytes, bytes]:
             continue
         if b"=" in value:
             value = value.replace(b"=", b"%3D")  # only the first `=` of a piece divides it
-        wire.append(name + equals + value)
-        pairs.append((name, value))
-    pairs.sort()
-    return b"&".join(wire), b"&".join([name + b"=" + value for name, value in pairs])
+        wire.append((name, equals, value))
+    if is_s3 and _PRESIGN_V2_MARKS.issubset([name for name, _, _ in wire]):
+        wire = [part for part in wire if part[0] not in PRESIGN_V2_PARAMETERS]
+    pairs = sorted((name, value) for name, _, value in wire)
+    return b"&".join(map(b"".join, wire)), b"&".join([name + b"=" + value for name, value in pairs])
 
 
 def _reason(raw: bytes, position: int) -> str:
