@@ -1,6 +1,6 @@
 """The request path without sockets: real connections and exchanges on transports that only take bytes.
 
-    python bench/hot_path.py [--profile]
+    python -m bench.hot_path [--profile]
 
 Prints microseconds of one signed request (1 KB POST, session token of 400 characters) and of its parts. Only
 ratios between two versions on the same quiet machine mean anything.
@@ -36,7 +36,8 @@ REQUEST = (
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 03:00:00 GMT\r\nContent-Type: application/json\r\n"
     b"Content-Length: 77\r\nConnection: keep-alive\r\nX-Amzn-RequestId: 0f7f3a3e-7b9c-4f1c-9c55-1f2e3d4c5b6a\r\n\r\n"
-    + b"y" * 77
+    + b"y"
+    * 77
 )
 
 

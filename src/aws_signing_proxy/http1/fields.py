@@ -27,8 +27,6 @@ BARE_LINE_END = re.compile(rb"(?:^|[^\r])\n|\r[^\n]")
 """A CR or LF that is no part of a CRLF."""
 
 _NO_CALLBACKS = object()
-_MAX_KNOWN_NAMES = 2048
-_LONGEST_KNOWN_NAME = 64
 
 
 def fields_problem(start_line: bytes, block: bytes) -> str | None:
@@ -53,52 +51,48 @@ def fields_problem(start_line: bytes, block: bytes) -> str | None:
 
 
 class FieldSorter:
-    """Sorts the lines of a field section in one pass: what is kept, what is cut, what somebody wants to see.
+    """Sorts the lines of a field section: what is kept, what is cut, what somebody wants to see.
 
     `cut`: lower-case names whose lines are left out. `noted`: lower-case names that are reported, kept or not;
     `noted_prefix`: all names that begin so are reported too.
     """
 
-    __slots__ = ("_cut", "_known", "_noted", "_noted_prefix")
+    __slots__ = ("_cut", "_pattern", "_unnoted")
 
     def __init__(
         self, *, cut: AbstractSet[bytes], noted: AbstractSet[bytes], noted_prefix: bytes | None = None
     ) -> None:
         self._cut = frozenset(cut)
-        self._noted = frozenset(noted)
-        self._noted_prefix = noted_prefix
-        # From a name as it is spelt to (lower-case name or None, is cut): the same few names come again and again.
-        self._known: dict[bytes, tuple[bytes | None, bool]] = {}
+        self._unnoted = frozenset(
+            name for name in self._cut - noted if noted_prefix is None or not name.startswith(noted_prefix)
+        )
+        alternatives = b"|".join(re.escape(name) for name in sorted(cut | noted))
+        if noted_prefix is not None:
+            alternatives += b"|" + re.escape(noted_prefix) + rb"[^:\n]*"
+        # Begins with the LF before a line and minds the case: sre then looks for that byte in C, and rejects a name
+        # by its first letter. With ^ and IGNORECASE the same search takes six times as long.
+        self._pattern = re.compile(rb"\n(" + alternatives + rb"):[^\n]*")
 
     def sort(self, block: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """Return the lines that are kept, as they came, and the (lower-case name, trimmed value) that are noted.
 
         `block` is a validated field section.
         """
-        # A split and a dictionary take 1.8 µs for seven lines; two regular expressions for the same 3.5 µs.
-        known = self._known
+        fields = b"\r\n" + block
         kept: list[bytes] = []
         noted: list[tuple[bytes, bytes]] = []
-        for line in block.split(b"\r\n"):
-            name, _, value = line.partition(b":")
-            kind = known.get(name)
-            if kind is None:
-                kind = self._learn(name)
-            lower, is_cut = kind
-            if lower is not None:
-                noted.append((lower, value.strip(b" \t")))
-            if not is_cut:
-                kept.append(line)
-        return b"\r\n".join(kept), noted
-
-    def _learn(self, name: bytes) -> tuple[bytes | None, bool]:
-        lower = name.lower()
-        is_noted = lower in self._noted or (self._noted_prefix is not None and lower.startswith(self._noted_prefix))
-        kind = (lower if is_noted else None, lower in self._cut)
-        # Clients choose the names: without a bound they could fill the memory.
-        if len(self._known) < _MAX_KNOWN_NAMES and len(name) <= _LONGEST_KNOWN_NAME:
-            self._known[name] = kind
-        return kind
+        position = 2
+        for line in self._pattern.finditer(fields.lower()):
+            name = line[1]
+            start, end = line.span()
+            if name not in self._unnoted:
+                noted.append((name, fields[start + len(name) + 2 : end].strip(b" \t\r")))
+            if name in self._cut:
+                # The LF of a line's own end stays, its neighbour's before it goes.
+                kept.append(fields[position : start + 1])
+                position = end + 1
+        kept.append(fields[position:])
+        return b"".join(kept), noted
 
 
 def without_lines(block: bytes, names: AbstractSet[bytes]) -> bytes:

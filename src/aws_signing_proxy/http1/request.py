@@ -11,10 +11,11 @@ from aws_signing_proxy.http1.fields import BARE_LINE_END, HOP_BY_HOP, FieldSorte
 __all__ = [
     "CHUNKED",
     "CONTROL_FIELDS",
+    "FieldSection",
+    "RequestFields",
     "RequestHead",
     "early_head_problem",
     "parse_request_head",
-    "request_sorter",
     "without_empty_lines",
 ]
 
@@ -31,6 +32,8 @@ _CONTENT_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_MAX_REMEMBERED = 256
+_LONGEST_REMEMBERED_BYTES = 2048
 _START_LINE_FOR_LLHTTP = b"POST / HTTP/1.1\r\n"
 
 
@@ -38,27 +41,78 @@ CONTROL_FIELDS = frozenset({b"host", b"content-length", b"transfer-encoding", b"
 """Fields that steer this hop; each `RequestHead` has taken in what they say."""
 
 
-def request_sorter(
-    *, cut: AbstractSet[bytes] = frozenset(), noted: AbstractSet[bytes] = frozenset(), noted_prefix: bytes | None = None
-) -> FieldSorter:
-    """Return what sorts a request's fields: `CONTROL_FIELDS` and hop-by-hop ones are cut, beside what is given."""
-    return FieldSorter(
-        cut=CONTROL_FIELDS | HOP_BY_HOP | {b"trailer"} | cut,
-        noted=CONTROL_FIELDS | noted,
-        noted_prefix=noted_prefix,
-    )
+class FieldSection:
+    """What the fields of a request say, apart from the length of its body.
+
+    `kept` and `noted`: what the sorter made of them; the others as in `RequestHead`. `derived` is for whoever
+    works on the fields further up: what it made of them, to be found again with the next equal section.
+    """
+
+    __slots__ = ("connection", "derived", "expects_continue", "keep_alive", "kept", "noted")
+
+    def __init__(self, kept: bytes, noted: list[tuple[bytes, bytes]]) -> None:
+        self.kept = kept
+        self.noted = noted
+        self.connection: set[bytes] | None = None
+        self.keep_alive = True
+        self.expects_continue = False
+        self.derived: object = None
 
 
-_PLAIN_SORTER = request_sorter()
+class RequestFields(FieldSorter):
+    """Sorts the fields of requests, and remembers the sections that come again.
+
+    A client sends the same fields with each of its requests, apart from Content-Length: an equal section has been
+    judged before. Finding one takes 0.5 µs, judging and sorting it 4.5 µs. Sections with `fleeting` fields
+    (lower-case names), which differ from request to request, are not remembered.
+    """
+
+    __slots__ = ("_fleeting", "_sections")
+
+    def __init__(
+        self,
+        *,
+        cut: AbstractSet[bytes] = frozenset(),
+        noted: AbstractSet[bytes] = frozenset(),
+        noted_prefix: bytes | None = None,
+        fleeting: AbstractSet[bytes] = frozenset(),
+    ) -> None:
+        super().__init__(
+            cut=CONTROL_FIELDS | HOP_BY_HOP | {b"trailer"} | cut,
+            noted=CONTROL_FIELDS | noted,
+            noted_prefix=noted_prefix,
+        )
+        self._fleeting = frozenset(fleeting)
+        self._sections: dict[bytes, FieldSection] = {}
+
+    def find(self, key: bytes) -> FieldSection | None:
+        """Return the section of these lines, if it has been remembered."""
+        return self._sections.get(key)
+
+    def remember(self, key: bytes, section: FieldSection) -> None:
+        """Keep a section that has been judged; `key` is its lines without Content-Length."""
+        if len(key) > _LONGEST_REMEMBERED_BYTES:
+            return
+        if b"\ncontent-length" in key.lower():
+            return  # in another spelling: it would be found beside a Content-Length of the usual one
+        for name, _ in section.noted:
+            if name == b"transfer-encoding" or name in self._fleeting:
+                return
+        if len(self._sections) >= _MAX_REMEMBERED:
+            self._sections.clear()
+        self._sections[key] = section
+
+
+_PLAIN_FIELDS = RequestFields()
 
 
 class RequestHead:
     """A request's head, valid by the rules of this package.
 
     `method` as sent; `target` in origin-form; `is_http10`; `block`: the field lines as they arrived, each with its
-    CRLF; `kept` and `noted`: what the sorter made of them; `body_length`: bytes, 0 for no body, CHUNKED when unknown;
-    `has_content_length`: whether the client gave one; `connection`: lower-case connection options; `keep_alive`:
-    whether the client allows the connection to live on; `expects_continue`: whether it waits for 100 (Continue).
+    CRLF; `section`: what they say; `body_length`: bytes, 0 for no body, CHUNKED when unknown; `has_content_length`:
+    whether the client gave one; `connection`: lower-case connection options; `keep_alive`: whether the client allows
+    the connection to live on; `expects_continue`: whether it waits for 100 (Continue).
     """
 
     __slots__ = (
@@ -69,24 +123,22 @@ class RequestHead:
         "has_content_length",
         "is_http10",
         "keep_alive",
-        "kept",
         "method",
-        "noted",
+        "section",
         "target",
     )
 
-    def __init__(self, method: bytes, target: bytes, block: bytes, *, is_http10: bool) -> None:
+    def __init__(self, method: bytes, target: bytes, block: bytes, section: FieldSection, *, is_http10: bool) -> None:
         self.method = method
         self.target = target
         self.block = block
-        self.kept = b""
-        self.noted: list[tuple[bytes, bytes]] = []
+        self.section = section
         self.is_http10 = is_http10
         self.body_length = 0
         self.has_content_length = False
-        self.connection: set[bytes] | None = None
-        self.keep_alive = not is_http10
-        self.expects_continue = False
+        self.connection = section.connection
+        self.keep_alive = section.keep_alive and not is_http10
+        self.expects_continue = section.expects_continue
 
     def __repr__(self) -> str:
         # Only the path: a query may hold a presigned signature.
@@ -94,42 +146,81 @@ class RequestHead:
         return f"<RequestHead {self.method.decode('latin-1')} {path.decode('latin-1')} body={self.body_length}>"
 
 
-def parse_request_head(head: bytes, sorter: FieldSorter = _PLAIN_SORTER) -> RequestHead:
+def parse_request_head(head: bytes, fields: RequestFields = _PLAIN_FIELDS) -> RequestHead:
     r"""Parse `head`, everything up to and with the empty line, without empty lines before it.
 
-    `sorter` comes from `request_sorter`. Raises DownstreamError for everything that RFC 9112 forbids or leaves
-    open to two readings.
+    Raises DownstreamError for everything that RFC 9112 forbids or leaves open to two readings.
     """
     line_end = head.index(b"\r\n")
     match = _REQUEST_LINE.fullmatch(head, 0, line_end)
     if match is None:
-        raise _bad_request_line(head[:line_end])
+        raise early_head_problem(head) or _bad_request_line(head[:line_end])
     method, target, minor_version = match.groups()
-    block = head[line_end + 2 : -2]
+    # A method's case matters (RFC 9110 section 9.1), but not to every service: none must open a tunnel for us.
+    is_tunnel = method.upper() == b"CONNECT"
+    lines = head[line_end:-2]
+    key, content_length = _split_content_length(lines)
+    section = fields.find(key)
+    if section is None or minor_version == b"0" or is_tunnel:
+        request = _judge(method, target, head, lines[2:], fields, is_http10=minor_version == b"0")
+        if not request.is_http10:
+            fields.remember(key, request.section)
+        return request
+    request = RequestHead(
+        method, target if target[:1] == b"/" else _origin_form(target), lines[2:], section, is_http10=False
+    )
+    if content_length is not None:
+        request.body_length = content_length
+        request.has_content_length = True
+    return request
+
+
+def _split_content_length(lines: bytes) -> tuple[bytes, int | None]:
+    """Return the field lines without Content-Length, and its value; only as most clients spell them.
+
+    Any other spelling stays where it is: such lines are judged each time they come (see `RequestFields.remember`).
+
+    `lines` begin with the CRLF before the first of them.
+    """
+    start = lines.find(b"\r\nContent-Length: ")
+    if start < 0:
+        return lines, None
+    end = lines.find(b"\r\n", start + 2)
+    value = lines[start + 18 : end]
+    if _CONTENT_LENGTH.fullmatch(value) is None:
+        return lines, None
+    return lines[:start] + lines[end:], int(value)
+
+
+def _judge(
+    method: bytes, target: bytes, head: bytes, block: bytes, fields: RequestFields, *, is_http10: bool
+) -> RequestHead:
+    """Parse a head whose fields have not been seen before."""
     problem = fields_problem(_START_LINE_FOR_LLHTTP, block)
     if problem is not None:
-        raise _bad_fields(problem)
-    # A method's case matters (RFC 9110 section 9.1), but not to every service: none must open a tunnel for us.
+        # The same judgement as of an incomplete head: so an answer does not depend on how the head was cut.
+        raise early_head_problem(head) or _bad_fields(problem)
     if method.upper() == b"CONNECT":
         raise DownstreamError(
             ErrorCode.METHOD_NOT_SUPPORTED,
             "CONNECT asks for a tunnel, and what goes through a tunnel cannot be signed. "
             "Use the proxy's address as the service's endpoint, not as an HTTP proxy.",
         )
-    request = RequestHead(
-        method,
-        target if target[:1] == b"/" else _origin_form(target),
-        block,
-        is_http10=minor_version == b"0",
-    )
-    request.kept, request.noted = sorter.sort(block)
+    if target[:1] != b"/":
+        target = _origin_form(target)
+    kept, noted = fields.sort(block)
+    section = FieldSection(kept, noted)
+    request = RequestHead(method, target, block, section, is_http10=is_http10)
     _read_control_fields(request)
+    section.connection = request.connection
+    section.keep_alive = request.keep_alive
+    section.expects_continue = request.expects_continue
     return request
 
 
 def _read_control_fields(request: RequestHead) -> None:
     hosts = 0
-    for name, value in request.noted:
+    for name, value in request.section.noted:
         match name:
             case b"host":
                 hosts += 1

@@ -19,13 +19,14 @@ from typing import Protocol
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError, Retry, UpstreamError
 from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.http1.response import ResponseHead
 from aws_signing_proxy.http1.response_reader import ResponseReader
 from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.limit_errors import body_too_large, exchange_deadline_error, unexpected_failure
 from aws_signing_proxy.proxy.record import RequestRecord
-from aws_signing_proxy.proxy.relay import Relay, ResponseSink
+from aws_signing_proxy.proxy.relay import HoldBack, Relay, ResponseSink
 from aws_signing_proxy.proxy.rewrite import PreparedHead
 from aws_signing_proxy.proxy.sending import BodySender
 from aws_signing_proxy.upstream.connection import UpstreamConnection
@@ -66,6 +67,7 @@ class Exchange:
         "_client",
         "_connection",
         "_context",
+        "_held_back",
         "_held_bytes",
         "_is_concluded",
         "_payload",
@@ -94,6 +96,7 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._reader: ResponseReader | None = None
         self._relay: Relay | None = None
+        self._held_back: HoldBack | None = None
         self._retries = 0
         self._sender: BodySender | None = None
         self._is_concluded = False
@@ -165,7 +168,7 @@ class Exchange:
     def _transmit(self, connection: UpstreamConnection) -> None:
         """Sign with the credentials of this instant and send: the one place from which requests go upstream."""
         context = self._context
-        if connection.is_reused and self.request.method not in _IDEMPOTENT and connection.is_closed_by_peer():
+        if connection.is_reused and connection.has_unread_input():
             # Nothing has been written, so even this one may go on another connection.
             context.route.upstream.discard(connection)
             self._try_again_on_fresh()
@@ -244,7 +247,7 @@ class Exchange:
                 self._relay_interim(reader)
             if reader.head is None:
                 return
-            relay = self._relay = Relay(self._client, self._context, self.request, reader.head)
+            relay = self._begin_relay(reader.head)
         relay.write(reader)
         if reader.is_complete:
             self._finish()
@@ -252,6 +255,14 @@ class Exchange:
             self._pause()
         else:
             self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
+
+    def _begin_relay(self, head: ResponseHead) -> Relay:
+        context = self._context
+        sink: ResponseSink = self._client
+        if context.limits.flush_interval_seconds:
+            sink = self._held_back = HoldBack(sink, context.limits.flush_interval_seconds)
+        self._relay = Relay(sink, self.request, head, is_draining=context.is_draining)
+        return self._relay
 
     def _relay_interim(self, reader: ResponseReader) -> None:
         for head in reader.interim:
@@ -314,6 +325,8 @@ class Exchange:
         assert reader.head is not None
         assert relay is not None
         relay.end()
+        if self._held_back is not None:
+            self._held_back.flush()
         self._connection = None
         if connection is not None:
             if reader.has_excess:
@@ -380,6 +393,8 @@ class Exchange:
     def _conclude(self, code: str, status: int) -> None:
         self._is_concluded = True
         self._stop_sending()
+        if self._held_back is not None:
+            self._held_back.drop()
         if self._held_bytes:
             self._context.bodies.memory.give(self._held_bytes)
         if self._body is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from aws_signing_proxy.http1.request import RequestHead
 from aws_signing_proxy.proxy.context import Context
 
 __all__ = ["RequestRecord"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class RequestRecord:
@@ -27,7 +31,14 @@ class RequestRecord:
             self.first_byte_seconds = self._context.clock() - self._started
 
     def conclude(self, code: str, status: int, *, bytes_in: int, bytes_out: int) -> None:
-        """Count the request; `code` is "ok" or an `ErrorCode`, the bytes are those of the bodies."""
+        """Count the request; `code` is "ok" or an `ErrorCode`, the bytes are those of the bodies. Never raises."""
+        try:
+            self._conclude(code, status, bytes_in, bytes_out)
+        except Exception:  # noqa: BLE001 - it is logged
+            # The client must get its answer, whether it can be counted or not.
+            _LOG.exception("a request could not be recorded")
+
+    def _conclude(self, code: str, status: int, bytes_in: int, bytes_out: int) -> None:
         context = self._context
         context.counters.requests_in_flight -= 1
         total_seconds = context.clock() - self._started

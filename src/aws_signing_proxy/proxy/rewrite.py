@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, InternalError
 from aws_signing_proxy.http1.fields import HOP_BY_HOP, without_lines
-from aws_signing_proxy.http1.request import CONTROL_FIELDS, RequestHead, request_sorter
+from aws_signing_proxy.http1.request import CONTROL_FIELDS, RequestFields, RequestHead
 from aws_signing_proxy.sigv4 import CanonicalTarget, Identity, IdentityError, Signer, TargetError
 from aws_signing_proxy.sigv4.signing import REPLACED_FIELDS, SIGNED_FIELDS, SIGNED_PREFIX
 
 __all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead"]
 
-REQUEST_FIELDS = request_sorter(cut=REPLACED_FIELDS, noted=SIGNED_FIELDS | {b"via"}, noted_prefix=SIGNED_PREFIX)
+REQUEST_FIELDS = RequestFields(
+    cut=REPLACED_FIELDS,
+    noted=SIGNED_FIELDS | {b"via"},
+    noted_prefix=SIGNED_PREFIX,
+    # An SDK that signs sends other values each time.
+    fleeting={b"x-amz-date", b"x-amz-content-sha256", b"content-md5"},
+)
 """How the fields of requests are sorted before they come here (see `parse_request_head`)."""
 
 _DECLARED_HASH = b"x-amz-content-sha256"
@@ -53,6 +60,15 @@ class PreparedHead:
         self.writes_zero_length = writes_zero_length
 
 
+class _RewrittenFields(NamedTuple):
+    """What became of a field section: the lines that are sent, and what is signed of them."""
+
+    by: HeadRewriter
+    lines: bytes
+    signed: list[tuple[bytes, bytes]]
+    declared_sha256: bytes | None
+
+
 class HeadRewriter:
     """Writes the heads of all requests to one target.
 
@@ -74,13 +90,25 @@ class HeadRewriter:
             target = self._signer.target(self._path_prefix + request.target)
         except TargetError as error:
             raise DownstreamError(ErrorCode.BAD_REQUEST_TARGET, str(error)) from error
-        block = request.kept
+        derived = request.section.derived
+        fields = derived if isinstance(derived, _RewrittenFields) and derived.by is self else self._rewrite(request)
+        method = request.method
+        return PreparedHead(
+            method=method,
+            target=target,
+            start=b"%b %b HTTP/1.1\r\n%b" % (method, target.wire, fields.lines),
+            signed_fields=fields.signed,
+            declared_sha256=fields.declared_sha256,
+            writes_zero_length=method in _METHODS_WITH_CONTENT or request.has_content_length,
+        )
+
+    def _rewrite(self, request: RequestHead) -> _RewrittenFields:
+        section = request.section
         nominated = _nominated(request)
-        if nominated:
-            block = without_lines(block, nominated)
+        kept = without_lines(section.kept, nominated) if nominated else section.kept
         declared: bytes | None = None
-        signed_fields = [(b"host", self._host)]
-        for field in request.noted:
+        signed = [(b"host", self._host)]
+        for field in section.noted:
             name = field[0]
             if name in CONTROL_FIELDS:
                 continue
@@ -90,16 +118,10 @@ class HeadRewriter:
             elif name == b"via":
                 self._refuse_loop(field[1])
             elif name not in nominated:
-                signed_fields.append(field)
-        method = request.method
-        return PreparedHead(
-            method=method,
-            target=target,
-            start=b"%b %b HTTP/1.1\r\n%b%b%b" % (method, target.wire, self._host_line, block, self._via_line),
-            signed_fields=signed_fields,
-            declared_sha256=declared,
-            writes_zero_length=method in _METHODS_WITH_CONTENT or request.has_content_length,
-        )
+                signed.append(field)
+        lines = b"".join((self._host_line, kept, self._via_line))
+        section.derived = rewritten = _RewrittenFields(self, lines, signed, declared)
+        return rewritten
 
     def finish(
         self, prepared: PreparedHead, *, body_length: int, body_sha256: bytes | None, identity: Identity, now: float

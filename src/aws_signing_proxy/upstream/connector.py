@@ -18,6 +18,8 @@ __all__ = ["Connector", "UpstreamAddress"]
 
 # RFC 8305 section 5: how long one address may keep the next one waiting.
 _ATTEMPT_DELAY_SECONDS = 0.25
+# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h); `ssl` has no names for them.
+_NAME_MISMATCHES = frozenset({62, 64})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,14 @@ class Connector:
                     "Check ASP_TARGET_URL and the DNS.",
                 )
             case ssl.SSLCertVerificationError():
+                advice = (
+                    "Set ASP_TARGET_URL to a name that is in the certificate; ASP_CA_BUNDLE is of no help here."
+                    if error.verify_code in _NAME_MISMATCHES
+                    else "A private authority is trusted by naming its certificate in ASP_CA_BUNDLE."
+                )
                 return UpstreamError(
                     ErrorCode.UPSTREAM_TLS_FAILED,
-                    f"The certificate of {where} is not trusted: {error.verify_message}. "
-                    "A private authority is trusted by naming its certificate in ASP_CA_BUNDLE.",
+                    f"The certificate of {where} is not trusted: {error.verify_message.rstrip('.')}. {advice}",
                 )
             case ssl.SSLError():
                 reason = (error.reason or "handshake failed").replace("_", " ").lower()

@@ -107,6 +107,10 @@ class Pool(Generic[C, W]):
 
     def released(self, connection: C, now: float) -> W | None:
         """A connection is free again: return the waiter that gets it, or None where it went idle."""
+        if not self._waiters:
+            connection.idle_since = now
+            self._idle.append(connection)
+            return None
         for waiter in self._waiters:
             if not waiter.needs_fresh:
                 self._waiters.remove(waiter)

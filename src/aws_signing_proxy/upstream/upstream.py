@@ -102,7 +102,8 @@ class Upstream:
             return
         waiter = self._pool.released(connection, now)
         if waiter is None:
-            self._open_what_is_needed()
+            if self._pool.waiting:
+                self._open_what_is_needed()
         else:
             connection.is_reused = True
             self._counters.upstream_reuses_total += 1

@@ -1,0 +1,264 @@
+"""A stand-in for OpenSearch that verifies the signature of every request, as AWS does, and keeps what it received.
+
+It reads HTTP with its own few lines, not with the proxy's. Beyond the signature it refuses what a service behind
+a correct proxy never sees: another Host, and fields that belong to the hop between client and proxy.
+It stores documents, so that what is read back proves under which name and with which bytes it arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gzip
+import hashlib
+import itertools
+import json
+import random
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from aws_signing_proxy.sigv4 import Identity
+from aws_signing_proxy.sigv4.verification import SignatureRejected, Verifier
+
+__all__ = ["Received", "VerifyingService", "blob"]
+
+_HOP_FIELDS = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"}
+_HOP_FIELDS |= {b"expect", b"proxy-connection", b"proxy-authorization"}
+_PIECE_BYTES = 64 * 1024
+
+
+@functools.lru_cache(maxsize=4)
+def blob(size: int) -> bytes:
+    """Return `size` bytes, always the same, which do not compress."""
+    return random.Random(size).randbytes(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it arrived. `connection` numbers the connections; `signed_headers` are empty if it was refused."""
+
+    method: str
+    target: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    connection: int
+    signed_headers: tuple[str, ...] = ()
+
+    def values(self, name: str) -> list[str]:
+        """Return the values of all fields called `name`, in order."""
+        return [value.decode("latin-1") for key, value in self.fields if key.lower() == name.lower().encode()]
+
+    @property
+    def path(self) -> list[str]:
+        """The path's segments; `%2F` is part of a segment."""
+        raw = self.target.partition(b"?")[0].split(b"/")[1:]
+        return [unquote_to_bytes(segment).decode("utf-8", "replace") for segment in raw]
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.target.partition(b"?")[2].decode(), keep_blank_values=True)
+
+    @property
+    def text(self) -> str:
+        is_gzip = self.values("content-encoding") == ["gzip"]
+        return (gzip.decompress(self.body) if is_gzip else self.body).decode()
+
+
+@dataclass(slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=UTF-8"
+    is_chunked: bool = False
+
+    @classmethod
+    def json(cls, status: int, content: Any) -> _Answer:
+        return cls(status, json.dumps(content).encode())
+
+
+class VerifyingService:
+    """Listens on a free port of 127.0.0.1, in a thread, between `with` and its end.
+
+    `requests` holds what arrived and was verified; `refused` holds AWS's codes of what was not.
+    """
+
+    def __init__(
+        self, identity: Identity, *, service: str, region: str, tls: ssl.SSLContext | None = None, name: str = ""
+    ) -> None:
+        self.requests: list[Received] = []
+        self.refused: list[str] = []
+        self.port = 0
+        self._verifier = Verifier(service=service, region=region, identities={identity.access_key_id: identity}.get)
+        self._tls = tls
+        self._name = name or "127.0.0.1"
+        self._documents: dict[str, dict[str, Any]] = {}
+        self._connections = itertools.count(1)
+        self._is_ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="verifying service")
+
+    @property
+    def authority(self) -> str:
+        return f"{self._name}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self.authority}"
+
+    @property
+    def only_request(self) -> Received:
+        (request,) = self.requests
+        return request
+
+    def forget(self) -> None:
+        """Forget requests and documents: each test begins with none."""
+        self.requests.clear()
+        self.refused.clear()
+        self._documents.clear()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._is_ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(10)
+
+    async def _run(self) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+        writers: set[asyncio.StreamWriter] = set()
+
+        async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            writers.add(writer)
+            try:
+                await self._serve(reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass  # the other side is gone
+            finally:
+                writer.close()
+                writers.discard(writer)
+                tasks.discard(task)
+
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=1 << 20, backlog=512, ssl=self._tls)
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_ready.set()
+        await self._stopping.wait()
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = next(self._connections)
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            line, *lines = head[:-4].split(b"\r\n")
+            match = re.fullmatch(rb"([A-Z]+) (\S+) HTTP/1\.1", line)
+            assert match is not None, line
+            fields = tuple((name, value.strip(b" \t")) for name, _, value in (one.partition(b":") for one in lines))
+            lengths = [int(value) for name, value in fields if name.lower() == b"content-length"]
+            body = await reader.readexactly(lengths[0] if lengths else 0)
+            request = Received(match[1].decode(), match[2], fields, body, connection)
+            await self._send(writer, request, self._answer(request))
+
+    def _answer(self, request: Received) -> _Answer:
+        try:
+            verified = self._verifier.verify(
+                method=request.method.encode(),
+                raw_target=request.target,
+                fields=request.fields,
+                body_sha256=hashlib.sha256(request.body).hexdigest(),
+                now=time.time(),
+            )
+        except SignatureRejected as rejected:
+            self.refused.append(rejected.code)
+            return _Answer.json(rejected.status, {"code": rejected.code, "message": rejected.message})
+        foreign = sorted(name.decode().lower() for name, _ in request.fields if name.lower() in _HOP_FIELDS)
+        if foreign or request.values("host") != [self.authority]:
+            self.refused.append(f"Host {request.values('host')}, fields of the hop {foreign}")
+            return _Answer.json(400, {"code": "NotForMe", "message": self.refused[-1]})
+        request = Received(
+            request.method, request.target, request.fields, request.body, request.connection, verified.signed_headers
+        )
+        self.requests.append(request)
+        return self._route(request)
+
+    def _route(self, request: Received) -> _Answer:  # noqa: PLR0911 - a table of routes
+        match request.method, request.path:
+            case (("PUT" | "POST"), [index, "_doc", document_id]):
+                self._documents.setdefault(index, {})[document_id] = json.loads(request.text)
+                return _Answer.json(201, {"_index": index, "_id": document_id, "result": "created"})
+            case (("GET" | "HEAD"), [index, "_doc", document_id]):
+                return self._document(index, document_id)
+            case "POST", ["_bulk"]:
+                return _Answer.json(200, {"errors": False, "items": list(self._bulk(request.text))})
+            case (("GET" | "POST"), [index, "_search"]):
+                return self._hits(index, 0, int(request.query.get("size", ["10"])[0]))
+            case (("GET" | "POST"), ["_search", "scroll", *_]):
+                index, first, size = json.loads(request.text)["scroll_id"].split("|")
+                return self._hits(index, int(first), int(size))
+            case "DELETE", ["_search", "scroll", *_]:
+                return _Answer.json(200, {"succeeded": True, "num_freed": 1})
+            case "GET", ["_blob", size]:
+                is_chunked = request.query.get("framing") == ["chunked"]
+                return _Answer(200, blob(int(size)), "application/octet-stream", is_chunked=is_chunked)
+            case "PUT", ["bucket", _]:
+                return _Answer(200, b"", "application/xml")  # as S3 answers; boto3 takes anything else for an error
+            case _:
+                digest = hashlib.sha256(request.body).hexdigest()
+                return _Answer.json(200, {"length": len(request.body), "sha256": digest, "path": request.path})
+
+    def _document(self, index: str, document_id: str) -> _Answer:
+        stored = self._documents.get(index, {})
+        if document_id not in stored:
+            return _Answer.json(404, {"_index": index, "_id": document_id, "found": False})
+        return _Answer.json(200, {"_index": index, "_id": document_id, "found": True, "_source": stored[document_id]})
+
+    def _bulk(self, text: str) -> Iterator[dict[str, Any]]:
+        lines = text.splitlines()
+        for action_line, document in zip(lines[::2], lines[1::2], strict=True):
+            action = json.loads(action_line)["index"]
+            self._documents.setdefault(action["_index"], {})[action["_id"]] = json.loads(document)
+            yield {"index": {"_index": action["_index"], "_id": action["_id"], "status": 201}}
+
+    def _hits(self, pattern: str, first: int, size: int) -> _Answer:
+        stored = [
+            {"_index": index, "_id": document_id, "_source": source}
+            for index, documents in self._documents.items()
+            if re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), index)
+            for document_id, source in documents.items()
+        ]
+        hits = {"total": {"value": len(stored), "relation": "eq"}, "hits": stored[first : first + size]}
+        content = {"took": 1, "timed_out": False, "_scroll_id": f"{pattern}|{first + size}|{size}", "hits": hits}
+        return _Answer.json(200, content | {"_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0}})
+
+    async def _send(self, writer: asyncio.StreamWriter, request: Received, answer: _Answer) -> None:
+        body, encoding = answer.body, ""
+        is_json = answer.content_type.startswith("application/json")
+        if is_json and any("gzip" in value for value in request.values("accept-encoding")):
+            body, encoding = gzip.compress(body), "Content-Encoding: gzip\r\n"
+        framing = "Transfer-Encoding: chunked" if answer.is_chunked else f"Content-Length: {len(body)}"
+        fields = f"Content-Type: {answer.content_type}\r\n{encoding}{framing}\r\n"
+        writer.write(f"HTTP/1.1 {answer.status} Whatever\r\n{fields}\r\n".encode())
+        if request.method == "HEAD":
+            return
+        for start in range(0, len(body), _PIECE_BYTES):
+            piece = body[start : start + _PIECE_BYTES]
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.is_chunked else piece)
+            await writer.drain()
+        if answer.is_chunked:
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
