@@ -35,7 +35,7 @@ def test_a_query_reaches_the_service_with_its_meaning(
     assert service.only_request.query == query
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 @pytest.mark.parametrize("body", [b"", b'{"query": {}}'], ids=["empty", "body"])
 def test_every_method_arrives_with_and_without_a_body(
     http: requests.Session, opensearch_proxy: ProxyProcess, service: VerifyingService, method: str, body: bytes

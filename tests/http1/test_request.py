@@ -169,6 +169,14 @@ HEADS = st.builds(
 @given(st.lists(HEADS, min_size=2, max_size=12))
 @example([head(b"Host: x\r\nContent-Length: 5\r\n"), head(b"Host: x\r\nContent-Length: 5 \r\n")])
 @example([head(b"Host: x\r\n"), head(b"Host: x\r\nContent-Length: 5\r\n folded\r\n")])
+@example([head(b"Host: x\r\n"), head(b"Host: x\r\nContent-Length: 05\r\n")])
+@example([head(b"Host: x\r\n"), head(b"Host: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n")])
+@example(
+    [
+        head(b"Host: x\r\nTransfer-Encoding: chunked\r\n"),
+        head(b"Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+    ]
+)
 def test_a_head_whose_fields_are_remembered_is_read_as_if_it_were_the_first(heads: list[bytes]) -> None:
     remembering = fresh()
     for data in heads:

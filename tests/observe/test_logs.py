@@ -240,7 +240,11 @@ def test_a_broken_pipe_does_not_take_the_process_down() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", _TEN_THOUSAND_LINES], stdout=subprocess.PIPE, stderr=writing, check=False
+        [sys.executable, "-c", _TEN_THOUSAND_LINES],
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        env={},  # PYTHONUNBUFFERED would hide what a buffer holds at the end
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stdout) == (0, b"alive\n")

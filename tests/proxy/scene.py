@@ -53,7 +53,7 @@ def post(body: bytes, *fields: bytes, method: bytes = b"POST") -> bytes:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for what a thread brings about, which tells nobody."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while not is_so():  # noqa: ASYNC110 - there is nothing to wait on
             await asyncio.sleep(0.0005)
 

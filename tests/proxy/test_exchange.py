@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 from tests.proxy.scene import GET, OK, Client, Scene, play, post
 from tests.upstream.fake_transport import FakeTransport
 
-IDEMPOTENT = [b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"]
+IDEMPOTENT = [b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"]
 OTHERS = [b"POST", b"PATCH", b"PURGE"]
 
 
@@ -66,6 +69,63 @@ def test_a_request_that_arrives_when_a_pipelined_one_is_about_to_be_read_is_not_
         assert scene.codes == {"ok": 3}
 
     play(run)
+
+
+@st.composite
+def _requests(draw: st.DrawFn) -> list[tuple[bytes, bytes]]:
+    """Requests as (bytes of the client, body that the service gets)."""
+    requests: list[tuple[bytes, bytes]] = []
+    for number in range(draw(st.integers(1, 6))):
+        body = draw(st.sampled_from([b"", b"x", b"\r\n\r\n", b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n", b"y" * 1500]))
+        line = b"%b /%d HTTP/1.1\r\nHost: a\r\n" % (b"POST" if body else b"GET", number)
+        if not body:
+            requests.append((line + b"\r\n", body))
+        elif draw(st.booleans()):
+            requests.append((line + b"Content-Length: %d\r\n\r\n%b" % (len(body), body), body))
+        else:
+            at = draw(st.integers(1, len(body)))
+            chunks = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (body[:at], body[at:]) if each)
+            requests.append((line + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n", body))
+    return requests
+
+
+@given(
+    requests=_requests(),
+    cuts=st.lists(st.integers(0, 12_000), max_size=12),
+    turns=st.lists(st.integers(0, 3), max_size=30),
+)
+def test_requests_are_the_same_wherever_their_bytes_are_cut_and_whenever_they_are_answered(
+    requests: list[tuple[bytes, bytes]], cuts: list[int], turns: list[int]
+) -> None:
+    """`turns`: how often the event loop goes round behind each piece that arrives and each answer."""
+    stream = b"".join(request for request, _ in requests)
+    borders = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    pieces = [stream[begin:end] for begin, end in pairwise(borders)]
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        waits = iter(turns)
+        received: list[tuple[bytes, bytes]] = []
+
+        def answer() -> None:
+            if scene.connector.transports and scene.service().written:
+                head, _, body = scene.service().take().partition(b"\r\n\r\n")
+                received.append((head.split(b" ")[1], body))
+                scene.respond(OK)
+
+        for piece in pieces:
+            client.send(piece)
+            for _ in range(next(waits, 1)):
+                await asyncio.sleep(0)
+            answer()
+        while len(received) < len(requests):
+            await scene.until(lambda: bool(scene.connector.transports) and bool(scene.service().written))
+            answer()
+        assert received == [(b"/%d" % number, body) for number, (_, body) in enumerate(requests)]
+        assert client.take() == OK * len(requests)
+        assert scene.codes == {"ok": len(requests)}
+
+    play(run, max_upstream=1)
 
 
 def test_a_thousand_pipelined_requests_are_answered() -> None:
@@ -335,6 +395,24 @@ def test_a_client_that_goes_away_while_its_large_body_is_sent_leaves_no_trace(
         spool_directory=str(tmp_path),
         high_water=1000,
     )
+    assert caplog.text == ""
+
+
+def test_a_client_that_goes_away_before_the_first_piece_of_its_body_is_sent_leaves_no_trace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the head and the first piece the file is closed; nobody may read it then."""
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        await _after_one_request(scene, client)
+        scene.service().on_write = lambda: scene.context.loop.call_soon(client.lose)
+        client.send(post(b"x" * 100_000))
+        await scene.until(lambda: scene.codes.get("client_closed") == 1)
+        await scene.settle()
+        assert scene.service().take().endswith(b"\r\n\r\n"), "the head and nothing else"
+
+    play(run, spool_directory=str(tmp_path))
     assert caplog.text == ""
 
 

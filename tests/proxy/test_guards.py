@@ -374,7 +374,7 @@ def test_credentials_that_expire_while_a_request_waits_are_not_signed_with() -> 
     async def run(scene: Scene) -> None:
         scene.credentials.current = Credentials("A", "the-secret", expires_at=NOW + 10, source="test")
         scene.connector.opens_at_once = False
-        clients = [scene.client() for _ in range(800)]
+        clients = [scene.client() for _ in range(400)]
         for client in clients:
             client.send(GET)
         await scene.settle()

@@ -44,6 +44,8 @@ def test_a_connection_that_the_upstream_closed_between_two_requests_costs_neithe
         for body in (b"first", b"second"):
             client.send(_request(method, body))
             assert client.read_response().status == 200
+            if body == b"first":
+                upstream.wait_until_all_closed()
         assert [each.body for each in upstream.requests] == [b"first", b"second"]
         assert upstream.connections == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["FakeTransport"]
@@ -12,6 +13,7 @@ class FakeTransport(asyncio.Transport):
     """Takes everything, sends nothing.
 
     `written` is what was written since `take`; with `high_water` bytes in it the protocol is paused, as asyncio does.
+    `on_write` is called with each write.
     """
 
     def __init__(self, protocol: asyncio.Protocol, *, high_water: int | None = None) -> None:
@@ -22,6 +24,7 @@ class FakeTransport(asyncio.Transport):
         self.is_closed = False
         self.is_aborted = False
         self.is_eof_written = False
+        self.on_write: Callable[[], object] = lambda: None
         self._high_water = high_water
         self._is_paused = False
 
@@ -50,6 +53,7 @@ class FakeTransport(asyncio.Transport):
         assert not self.is_ended, "written to after its end"
         assert not self.is_eof_written, "written to after write_eof"
         self.written += data
+        self.on_write()
         if self._high_water is not None and len(self.written) > self._high_water and not self._is_paused:
             self._is_paused = True
             self.protocol.pause_writing()

@@ -256,6 +256,8 @@ REQUEST_LINES = [
     Row("CONNECT", line(b"CONNECT x:443 HTTP/1.1"), NO_TUNNEL),
     Row("CONNECT with a path", line(b"CONNECT / HTTP/1.1"), NO_TUNNEL),
     Row("CONNECT in small letters", line(b"connect / HTTP/1.1"), NO_TUNNEL),
+    Row("TRACE", line(b"TRACE / HTTP/1.1"), NO_TUNNEL),
+    Row("trace in small letters", line(b"trace / HTTP/1.1"), NO_TUNNEL),
     Row("a target of *", line(b"OPTIONS * HTTP/1.1"), BAD_TARGET),
     Row("a target that is an authority", line(b"GET x:443 HTTP/1.1"), BAD_TARGET),
     Row("a target without its first slash", line(b"GET a/b HTTP/1.1"), BAD_TARGET),

@@ -32,6 +32,13 @@ _CONTENT_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE_FORM = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+# In any case: a method's case matters (RFC 9110 section 9.1), but not to every service.
+_REFUSED_METHODS = {
+    b"CONNECT": "CONNECT asks for a tunnel, and what goes through a tunnel cannot be signed. "
+    "Use the proxy's address as the service's endpoint, not as an HTTP proxy.",
+    # RFC 9110 section 9.3.8 forbids to send credentials in it.
+    b"TRACE": "TRACE asks for the request to be sent back, and with it the signature and the session token.",
+}
 _MAX_REMEMBERED = 256
 _LONGEST_REMEMBERED_BYTES = 2048
 _START_LINE_FOR_LLHTTP = b"POST / HTTP/1.1\r\n"
@@ -156,12 +163,11 @@ def parse_request_head(head: bytes, fields: RequestFields = _PLAIN_FIELDS) -> Re
     if match is None:
         raise early_head_problem(head) or _bad_request_line(head[:line_end])
     method, target, minor_version = match.groups()
-    # A method's case matters (RFC 9110 section 9.1), but not to every service: none must open a tunnel for us.
-    is_tunnel = method.upper() == b"CONNECT"
+    is_refused = method.upper() in _REFUSED_METHODS
     lines = head[line_end:-2]
     key, content_length = _split_content_length(lines)
     section = fields.find(key)
-    if section is None or minor_version == b"0" or is_tunnel:
+    if section is None or minor_version == b"0" or is_refused:
         request = _judge(method, target, head, lines[2:], fields, is_http10=minor_version == b"0")
         if not request.is_http10:
             fields.remember(key, request.section)
@@ -200,12 +206,9 @@ def _judge(
     if problem is not None:
         # The same judgement as of an incomplete head: so an answer does not depend on how the head was cut.
         raise early_head_problem(head) or _bad_fields(problem)
-    if method.upper() == b"CONNECT":
-        raise DownstreamError(
-            ErrorCode.METHOD_NOT_SUPPORTED,
-            "CONNECT asks for a tunnel, and what goes through a tunnel cannot be signed. "
-            "Use the proxy's address as the service's endpoint, not as an HTTP proxy.",
-        )
+    refusal = _REFUSED_METHODS.get(method.upper())
+    if refusal is not None:
+        raise DownstreamError(ErrorCode.METHOD_NOT_SUPPORTED, refusal)
     if target[:1] != b"/":
         target = _origin_form(target)
     kept, noted = fields.sort(block)

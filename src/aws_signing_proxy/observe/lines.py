@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TextIO
 
 __all__ = ["Lines"]
@@ -29,10 +30,29 @@ class Lines:
         stream = self._stream
         if stream is None:
             return
-        with contextlib.suppress(OSError, ValueError):  # broken pipe, disk full; closed file
-            try:
-                stream.write(f"{line}\n")
-            except UnicodeEncodeError:
-                encoding = stream.encoding or "ascii"
-                stream.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
-            stream.flush()
+        try:
+            _write(stream, f"{line}\n")
+        except BrokenPipeError:
+            _send_nowhere(stream)
+        except (OSError, ValueError):
+            return  # disk full; closed file
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    """Let the descriptor lead nowhere: what the stream still holds would make the process's end a failure.
+
+    Python's documentation, "Note on SIGPIPE" in the module `signal`.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

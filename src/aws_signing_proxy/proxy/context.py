@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aws_signing_proxy.observe.access_log import AccessLog
 from aws_signing_proxy.observe.counters import Counters
+from aws_signing_proxy.observe.error_log import ErrorLog
 from aws_signing_proxy.proxy.body import BodyLimits
 from aws_signing_proxy.proxy.route import Route
 
@@ -36,7 +37,18 @@ class Context:
     `clock` is monotonic, for waiting; `wall_clock` is epoch seconds, for signatures and expiry.
     """
 
-    __slots__ = ("access_log", "bodies", "clock", "counters", "is_draining", "limits", "loop", "route", "wall_clock")
+    __slots__ = (
+        "access_log",
+        "bodies",
+        "clock",
+        "counters",
+        "error_log",
+        "is_draining",
+        "limits",
+        "loop",
+        "route",
+        "wall_clock",
+    )
 
     def __init__(
         self,
@@ -54,6 +66,7 @@ class Context:
         self.bodies = bodies
         self.counters = counters
         self.access_log = access_log
+        self.error_log = ErrorLog(time.monotonic)
         self.loop = loop
         # Not the loop's: uvloop's time stands still for a whole round of events, in steps of a millisecond.
         self.clock = time.monotonic

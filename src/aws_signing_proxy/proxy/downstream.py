@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from enum import Enum
-from typing import Protocol, cast
+from typing import cast
 
 from aws_signing_proxy.errors import ErrorCode, ProxyError, Side
-from aws_signing_proxy.http1.request import RequestHead, early_head_problem, parse_request_head, without_empty_lines
+from aws_signing_proxy.http1.request import RequestHead, parse_request_head
 from aws_signing_proxy.http1.writing import CONTINUE, render_problem
 from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy.body import ReceivedBody
@@ -16,15 +16,15 @@ from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.exchange import Exchange
 from aws_signing_proxy.proxy.limit_errors import (
     body_too_large,
-    head_too_large,
     request_timeout,
     too_many_connections,
     unexpected_failure,
 )
-from aws_signing_proxy.proxy.receiving import BodyReceiver
+from aws_signing_proxy.proxy.receiving import BodyReceiver, cut_head
 from aws_signing_proxy.proxy.rewrite import REQUEST_FIELDS
+from aws_signing_proxy.proxy.roles import ConnectionRegistry
 
-__all__ = ["ConnectionRegistry", "DownstreamConnection"]
+__all__ = ["DownstreamConnection"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,8 +32,7 @@ _LOG = logging.getLogger(__name__)
 _PIPELINE_BYTES = 64 * 1024
 # What may wait to be written before the upstream is told to pause.
 _WRITE_HIGH_WATER_BYTES = 256 * 1024
-# After a refusal the client may still be sending: reading on for a while lets it see the answer
-# instead of a reset (RFC 9112 section 9.6).
+# A client that is refused may still be sending: reading on lets it see the answer, not a reset (RFC 9112 9.6).
 _LINGER_SECONDS = 2.0
 _NEVER = float("inf")
 
@@ -45,16 +44,6 @@ class _Reads(Enum):
     BODY = "body"
     NOTHING = "nothing, an answer is due"
     REMAINS = "what is thrown away until it closes"
-
-
-class ConnectionRegistry(Protocol):
-    """The server that a connection belongs to."""
-
-    def on_connection_made(self, connection: DownstreamConnection) -> bool:
-        """Return whether there is room for it."""
-
-    def on_connection_lost(self, connection: DownstreamConnection) -> None:
-        """It is gone."""
 
 
 class DownstreamConnection(asyncio.Protocol):
@@ -80,7 +69,7 @@ class DownstreamConnection(asyncio.Protocol):
         "is_write_paused",
     )
 
-    def __init__(self, context: Context, registry: ConnectionRegistry) -> None:
+    def __init__(self, context: Context, registry: ConnectionRegistry[DownstreamConnection]) -> None:
         # For the connection's life
         self._context = context
         self._registry = registry
@@ -112,8 +101,8 @@ class DownstreamConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         if self._registry.on_connection_made(self):
             self._wait_for_request()
-            return
-        self._refuse(too_many_connections(self._context))
+        else:
+            self._refuse(too_many_connections(self._context))
 
     def data_received(self, data: bytes) -> None:
         """Take what was read (asyncio.Protocol)."""
@@ -125,8 +114,6 @@ class DownstreamConnection(asyncio.Protocol):
                     self._read_body(data)
                 case _Reads.NOTHING:
                     self._keep_for_later(data)
-                case _Reads.REMAINS:
-                    pass
         except ProxyError as error:
             self._refuse(error)
         except Exception:  # noqa: BLE001 - one request's failure must not take the process down; it is logged
@@ -166,28 +153,13 @@ class DownstreamConnection(asyncio.Protocol):
         self.wait_at_most(self._context.limits.client_idle_timeout_seconds, Limit.CLIENT_IDLE_TIMEOUT)
 
     def _read_head(self, data: bytes) -> None:
-        searched = 0
-        if self._buffer:
-            searched = max(0, len(self._buffer) - 3)
-            data = self._buffer + data
+        head, rest = cut_head(self._buffer, data, self._context)
+        if head:
             self._buffer = b""
-        if data[:2] == b"\r\n":
-            data = without_empty_lines(data)
-        end = data.find(b"\r\n\r\n", searched)
-        max_head_bytes = self._context.limits.max_head_bytes
-        if end > max_head_bytes or (end < 0 and len(data) > max_head_bytes):
-            raise head_too_large(self._context)
-        if end < 0:
-            self._keep_incomplete_head(data, searched)
+            self._begin(parse_request_head(head, REQUEST_FIELDS), rest)
             return
-        self._begin(parse_request_head(data[: end + 4], REQUEST_FIELDS), data[end + 4 :])
-
-    def _keep_incomplete_head(self, data: bytes, judged: int) -> None:
-        problem = early_head_problem(data, judged)
-        if problem is not None:
-            raise problem
-        self._buffer = data
-        if data and self._limit is not Limit.REQUEST_HEAD_TIMEOUT:
+        self._buffer = rest
+        if rest and self._limit is not Limit.REQUEST_HEAD_TIMEOUT:
             # Counted from the first byte, not from the last: drop by drop is no way to stay.
             self.wait_at_most(self._context.limits.request_head_timeout_seconds, Limit.REQUEST_HEAD_TIMEOUT)
 
@@ -302,7 +274,7 @@ class DownstreamConnection(asyncio.Protocol):
         is_received = self._reads is _Reads.NOTHING
         keep_alive = is_received and request is not None and request.keep_alive and not self._context.is_draining
         self.write(render_problem(error, is_head_request=is_head_request, closes=not keep_alive, is_http10=is_http10))
-        _LOG.debug("a request was answered by the proxy", extra={"code": str(error.code), "detail": error.detail})
+        self._context.error_log.report(error)
         if is_received:
             self.on_exchange_done(keep_alive=keep_alive)
         else:

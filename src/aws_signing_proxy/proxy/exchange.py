@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from hashlib import sha256
 from time import perf_counter
-from typing import Protocol
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError, Retry, UpstreamError
 from aws_signing_proxy.http1.request import RequestHead
@@ -26,35 +25,20 @@ from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.limit_errors import body_too_large, exchange_deadline_error, unexpected_failure
 from aws_signing_proxy.proxy.record import RequestRecord
-from aws_signing_proxy.proxy.relay import HoldBack, Relay, ResponseSink
+from aws_signing_proxy.proxy.relay import HoldBack, Relay
 from aws_signing_proxy.proxy.rewrite import PreparedHead
+from aws_signing_proxy.proxy.roles import Client, ResponseSink
 from aws_signing_proxy.proxy.sending import BodySender
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
-__all__ = ["Client", "Exchange"]
+__all__ = ["Exchange"]
 
 _LOG = logging.getLogger(__name__)
 
 # RFC 9110 section 9.2.2: what may be sent again when it is not known whether it has been carried out.
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 # Up to here head and body leave in one write; beyond, the body follows as fast as the upstream takes it.
 _ONE_WRITE_BYTES = 64 * 1024
-
-
-class Client(ResponseSink, Protocol):
-    """The client's connection, as an exchange sees it."""
-
-    def wait_at_most(self, seconds: float, limit: Limit) -> None:
-        """Call `Exchange.on_deadline` with `limit` when nothing has changed for so long."""
-
-    def answer(self, error: ProxyError) -> None:
-        """Answer with the error; nothing of a response has been written."""
-
-    def abort(self) -> None:
-        """Close at once: a response that was begun cannot be completed, and the client must notice."""
-
-    def on_exchange_done(self, *, keep_alive: bool) -> None:
-        """The response is complete."""
 
 
 class Exchange:
@@ -348,6 +332,7 @@ class Exchange:
         if self._relay is None:
             self._client.answer(error)
         else:
+            self._context.error_log.report(error)
             self._client.abort()
 
     def fail_unexpectedly(self, event: str) -> None:

@@ -1,13 +1,39 @@
-"""A request body on its way in: from the framing on the wire to a `ReceivedBody`."""
+"""A request on its way in: where its head ends, and its body from the framing on the wire to a `ReceivedBody`."""
 
 from __future__ import annotations
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode
 from aws_signing_proxy.http1.chunked import ChunkedError, ChunkedReader
-from aws_signing_proxy.http1.request import CHUNKED, RequestHead
+from aws_signing_proxy.http1.request import CHUNKED, RequestHead, early_head_problem, without_empty_lines
 from aws_signing_proxy.proxy.body import ReceivedBody
+from aws_signing_proxy.proxy.context import Context
+from aws_signing_proxy.proxy.limit_errors import head_too_large
 
-__all__ = ["BodyReceiver"]
+__all__ = ["BodyReceiver", "cut_head"]
+
+
+def cut_head(kept: bytes, data: bytes, context: Context) -> tuple[bytes, bytes]:
+    """Return the head at the beginning of `kept` + `data`, and what is behind it.
+
+    An empty head: it is not all here yet, and the rest is to be kept. Raises DownstreamError for a head that is
+    too large, or that can never become a valid one.
+    """
+    searched = 0
+    if kept:
+        searched = max(0, len(kept) - 3)
+        data = kept + data
+    if data[:2] == b"\r\n":
+        data = without_empty_lines(data)
+    end = data.find(b"\r\n\r\n", searched)
+    max_head_bytes = context.limits.max_head_bytes
+    if end > max_head_bytes or (end < 0 and len(data) > max_head_bytes):
+        raise head_too_large(context)
+    if end >= 0:
+        return data[: end + 4], data[end + 4 :]
+    problem = early_head_problem(data, searched)
+    if problem is not None:
+        raise problem
+    return b"", data
 
 
 class BodyReceiver:

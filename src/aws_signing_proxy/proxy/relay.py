@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from aws_signing_proxy.http1.request import RequestHead
 from aws_signing_proxy.http1.response import CHUNKED, UNTIL_CLOSE, ResponseHead
 from aws_signing_proxy.http1.response_reader import ResponseReader
+from aws_signing_proxy.proxy.roles import ResponseSink
 
-__all__ = ["HoldBack", "Relay", "ResponseSink"]
+__all__ = ["HoldBack", "Relay"]
 
 # Held-back bytes are sent before their time when there are so many.
 _FLUSH_BYTES = 64 * 1024
-
-
-class ResponseSink(Protocol):
-    """Where a response is written."""
-
-    is_write_paused: bool
-
-    def write(self, data: bytes) -> None:
-        """Write bytes of the response."""
 
 
 class HoldBack:

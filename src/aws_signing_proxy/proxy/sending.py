@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
 
 from aws_signing_proxy.errors import ErrorCode, InternalError, ProxyError
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.limit_errors import unexpected_failure
+from aws_signing_proxy.proxy.roles import SendingExchange
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
-__all__ = ["BodySender", "SendingExchange"]
+__all__ = ["BodySender"]
 
 _LOG = logging.getLogger(__name__)
 
 _PIECE_BYTES = 256 * 1024
-
-
-class SendingExchange(Protocol):
-    """The exchange whose body is sent."""
-
-    def on_body_progress(self) -> None:
-        """The upstream has taken a piece."""
-
-    def on_body_sent(self) -> None:
-        """The upstream has taken the last piece."""
-
-    def fail(self, error: ProxyError) -> None:
-        """The body cannot be sent."""
 
 
 class BodySender:
