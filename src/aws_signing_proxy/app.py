@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import gc
 import os
 import secrets
 import signal
+import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from aws_signing_proxy import __version__
@@ -34,13 +35,17 @@ from aws_signing_proxy.upstream.connector import Connector, UpstreamAddress
 from aws_signing_proxy.upstream.tls import TlsSettings, client_context
 from aws_signing_proxy.upstream.upstream import Upstream
 
-__all__ = ["Application", "run_proxy"]
+__all__ = ["Application", "CannotListenError", "run_proxy"]
 
 _SPOOL_THREADS = 4
 _NEVER = float("inf")
 _EXIT_CANNOT_RUN = 1
 # A collection of the youngest generation after so many allocations: the path of a request makes no cycles.
 _GC_THRESHOLD = 50_000
+
+
+class CannotListenError(OSError):
+    """An address cannot be listened on; the message says which, why, and which setting it is."""
 
 
 class Application:
@@ -63,14 +68,20 @@ class Application:
         self.management = self._build_management()
 
     async def start(self) -> None:
-        """Fetch credentials, listen. Raises OSError where an address cannot be listened on."""
+        """Take the addresses, fetch credentials, accept clients. Raises CannotListenError."""
         settings = self._settings
-        await self.credentials.start()
-        await self.management.start(settings.mgmt_bind_address, settings.mgmt_port)
+        # Addresses first, so that a port in use is all that is said; the management port answers while a slow source
+        # of credentials is asked, and clients are accepted when there is something to sign with.
+        with _naming(f"{settings.mgmt_bind_address}:{settings.mgmt_port}", "ASP_MGMT_BIND_ADDRESS and ASP_MGMT_PORT"):
+            await self.management.start(settings.mgmt_bind_address, settings.mgmt_port)
         if settings.unix_socket is not None:
-            await self.server.start_unix(str(settings.unix_socket))
+            with _naming(str(settings.unix_socket), "ASP_UNIX_SOCKET"):
+                await self.server.bind_unix(str(settings.unix_socket))
         else:
-            await self.server.start_tcp(settings.bind_address, settings.port)
+            with _naming(f"{settings.bind_address}:{settings.port}", "ASP_BIND_ADDRESS and ASP_PORT"):
+                await self.server.bind_tcp(settings.bind_address, settings.port)
+        await self.credentials.start()
+        await self.server.accept()
         self._log.info(
             "ready",
             listens_on=self.listens_on,
@@ -200,8 +211,9 @@ async def _run(settings: Settings, environ: Mapping[str, str]) -> int:
     loop.add_signal_handler(signal.SIGHUP, application.credentials.reload)
     try:
         await application.start()
-    except OSError as error:
-        get_logger("aws_signing_proxy").error("cannot listen", reason=_listen_problem(error))
+    except CannotListenError as error:
+        # No traceback: it is somebody else's port, not a bug.
+        get_logger("aws_signing_proxy").error(str(error))
         await application.stop(drain_timeout_seconds=0)
         return _EXIT_CANNOT_RUN
     _tune_garbage_collector()
@@ -219,10 +231,16 @@ def _on_stop_signal(stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-def _listen_problem(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"{error.strerror or error}. Stop what listens there, or set ASP_PORT and ASP_MGMT_PORT to others."
-    return str(error)
+@contextlib.contextmanager
+def _naming(where: str, setting: str) -> Iterator[None]:
+    """Turn the many forms of an OSError into one sentence that names the address and the setting."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error) if error.errno is None or error.errno < 0 else os.strerror(error.errno).lower()
+        if isinstance(error, socket.gaierror):
+            reason = (error.strerror or "the name is not known").lower()
+        raise CannotListenError(f"cannot listen on {where}: {reason}; set {setting} to another address") from error
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["host_name_warnings", "run_check", "setting_warnings"]
 
 _OK: Final = 0
+_COLUMNS: Final = 100
+_TOLD_ALWAYS: Final = ("target_url", "service", "region")
 _NOT_OK: Final = 2
 
 _AWS_HOST: Final = re.compile(r"(?P<labels>.+)\.(?:amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu|api\.aws|on\.aws)")
@@ -81,6 +84,9 @@ def run_check(
     echo(f"  region       {settings.region} ({loaded.source_of('region')})")
     echo(f"  listens on   {_listening(settings)}")
     echo(f"  management   {_address(settings.mgmt_bind_address, settings.mgmt_port)}")
+    for name, shown, source in loaded.given():
+        if name not in _TOLD_ALWAYS:
+            echo(f"  {_printable(f'{name} = {shown} ({source})')}")
     echo("Credentials")
     is_usable = True
     for line, is_problem in _credentials(settings.credentials_provider, environ, clock()):
@@ -90,7 +96,8 @@ def run_check(
     if warnings:
         echo("Warnings")
         for warning in warnings:
-            echo(f"  - {_printable(warning)}")
+            for line in textwrap.wrap(_printable(warning), _COLUMNS, initial_indent="  - ", subsequent_indent="    "):
+                echo(line)
     echo("Requests would be signed." if is_usable else "Requests would be answered 503: nothing to sign with.")
     return _OK if is_usable else _NOT_OK
 

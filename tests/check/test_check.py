@@ -103,7 +103,7 @@ def test_a_file_s_path_cannot_act_on_the_terminal(tmp_path: Path) -> None:
 )
 def test_a_warning_is_told_and_does_not_change_the_status(environ: dict[str, str], warning: str) -> None:
     status, text = check(ELASTIC | PAIR | environ)
-    assert warning in text
+    assert warning in " ".join(text.split())  # a warning goes over several lines
     assert status == 0
 
 
@@ -179,3 +179,23 @@ def test_of_a_region_that_a_host_name_does_not_tell_nothing_is_said(host: str) -
 def test_of_a_service_that_is_not_known_only_the_region_is_judged() -> None:
     (warning,) = host_name_warnings("newthing.eu-west-1.amazonaws.com", service="x", region="eu-central-1")
     assert "AWS_REGION" in warning
+
+
+def test_settings_that_are_not_at_their_default_are_told_with_their_source_and_no_others() -> None:
+    """Whoever wonders why the proxy behaves so finds it here."""
+    _, text = check(ELASTIC | PAIR | {"ASP_RESPONSE_TIMEOUT": "30s", "ASP_BIND_ADDRESS": "127.0.0.2"})
+    assert "  response_timeout_seconds = 30.0 (environment ASP_RESPONSE_TIMEOUT)" in text.splitlines()
+    assert "progress_timeout_seconds" not in text
+
+
+def test_a_secret_setting_is_told_without_its_value() -> None:
+    """Its name and source are enough to find it."""
+    _, text = check(ELASTIC | PAIR | {"ASP_VAULT_AUTH_TOKEN": "a-planted-token-of-vault"})
+    assert "  vault_auth_token = *** (environment ASP_VAULT_AUTH_TOKEN)" in text.splitlines()
+
+
+def test_no_line_of_a_warning_is_wider_than_a_terminal() -> None:
+    """A hundred columns, and what continues a line is indented."""
+    _, text = check(PAIR | {"ASP_TARGET_URL": "https://foo.eu-west-1.es.amazonaws.com"})
+    assert "eu-west-1" in text
+    assert max(map(len, text.splitlines())) <= 100

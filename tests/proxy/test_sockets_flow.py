@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -35,6 +36,18 @@ def _assert_others_are_served(proxy: ProxyProcess, count: int = 100) -> None:
             assert client.read_response().body == b"ok"
             times.append(time.monotonic() - began)
     assert sorted(times)[int(count * 0.99) - 1] < 1.0
+
+
+def _wait_for_spool(proxy: ProxyProcess, size: int) -> None:
+    """Return when the proxy has that much of a body on disk: how fast disks are is not looked at here."""
+    deadline = time.monotonic() + 60
+    while True:
+        _, page = proxy.management("/status/metrics")
+        (written,) = re.findall(rb"^aws_signing_proxy_spool_bytes (\S+)$", page, re.MULTILINE)
+        if float(written) >= size:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -102,12 +115,13 @@ def test_an_upstream_that_does_not_read_a_large_body_costs_no_memory_and_nobody_
                 client.send(piece)
             upstream.forget()
             may_answer = threading.Event()
+            _wait_for_spool(proxy, size - 8 * MIB)
             upstream.answer_with([WaitFor(may_answer), OK])
             first.send(GET)
             upstream.wait_for_requests(1)
             upstream.on_connect = [WaitFor(may_read)]
             client.send(piece)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 8
             while upstream.connections < 2:
                 assert time.monotonic() < deadline
                 time.sleep(0.005)

@@ -150,11 +150,13 @@ def test_twenty_thousand_requests_leave_no_trace(tmp_path: Path, caplog: pytest.
                 counters.upstream_connections_open,
             ]
 
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 10
         while proxy.call(held) != [0] * 6:
             assert time.monotonic() < deadline, proxy.call(held)
             time.sleep(0.02)
-        assert _open_descriptors() <= descriptors
+        while _open_descriptors() > descriptors:  # the service's ends of the connections go a little later
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         assert answered > REQUESTS * 0.8
         codes = {code for _, _, code in counters.requests}
         assert codes <= {"ok", "client_closed", "upstream_closed"}

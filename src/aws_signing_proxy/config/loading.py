@@ -9,11 +9,11 @@ from aws_signing_proxy.config.advice import advice_on, unknown_variables
 from aws_signing_proxy.config.notation import UnexpectedValueError
 from aws_signing_proxy.config.problems import Problem, SettingsError
 from aws_signing_proxy.config.rules import broken_rules
-from aws_signing_proxy.config.settings import Settings, declarations
-from aws_signing_proxy.config.sources import find_candidate
+from aws_signing_proxy.config.settings import Settings, declarations, shown_value
+from aws_signing_proxy.config.sources import SourceKind, find_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from aws_signing_proxy.config.sources import Candidate, Source
 
@@ -34,6 +34,13 @@ class Loaded:
         Raises KeyError where there is no such setting.
         """
         return self.sources[name]
+
+    def given(self) -> Iterator[tuple[str, str, Source]]:
+        """Yield the settings that are not left at their default: attribute, value as it may be shown, source."""
+        for declared in declarations():
+            source = self.sources[declared.name]
+            if source.kind is not SourceKind.DEFAULT:
+                yield declared.name, shown_value(declared, getattr(self.settings, declared.name)), source
 
 
 def load_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Loaded:

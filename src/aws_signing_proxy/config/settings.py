@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aws_signing_proxy.config.values import CredentialsProvider, LogFormat, LogLevel, TargetUrl
 
-__all__ = ["Settings", "declarations"]
+__all__ = ["Settings", "declarations", "shown_value"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -355,11 +355,14 @@ class Settings:
     )
 
     def __repr__(self) -> str:
-        shown = (f"{declared.name}={_shown(declared, getattr(self, declared.name))}" for declared in declarations())
+        shown = (
+            f"{declared.name}={shown_value(declared, getattr(self, declared.name))}" for declared in declarations()
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _shown(declared: Declaration, value: object) -> str:
+def shown_value(declared: Declaration, value: object) -> str:
+    """Return a setting's value as it may be shown to people; a secret's as three asterisks."""
     if declared.is_secret and value is not None:
         return "***"
     # Texts as they would be shown in a problem: a URL without its query, which may hold a secret.

@@ -167,7 +167,7 @@ class Counters:
         method: bytes,
         status: int,
         code: str,
-        total_seconds: float,
+        total_seconds: float | None,
         first_byte_seconds: float | None,
         signing_seconds: float | None,
         bytes_from_downstream: int,
@@ -182,8 +182,9 @@ class Counters:
             self.requests[key] += 1
         except KeyError:
             self.requests[key] = 1
-        self._total_counts[bisect_left(TIME_BUCKETS_SECONDS, total_seconds)] += 1
-        self._total_sum += total_seconds
+        if total_seconds is not None:
+            self._total_counts[bisect_left(TIME_BUCKETS_SECONDS, total_seconds)] += 1
+            self._total_sum += total_seconds
         if first_byte_seconds is not None:
             self._first_byte_counts[bisect_left(TIME_BUCKETS_SECONDS, first_byte_seconds)] += 1
             self._first_byte_sum += first_byte_seconds

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from aws_signing_proxy.errors import ErrorCode, ProxyError, Side
+from aws_signing_proxy.observe.logs import get_logger
 
 __all__ = ["ErrorLog"]
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = get_logger(__name__)
 _INTERVAL_SECONDS: Final = 10.0
 
 
@@ -33,7 +33,7 @@ class ErrorLog:
         """Log the error of one request, if it is time."""
         code = error.code
         if error.side is Side.DOWNSTREAM:
-            _LOG.debug("a request was refused", extra={"code": str(code), "detail": error.detail})
+            _LOG.debug("a request was refused", code=str(code), detail=error.detail)
             return
         now = self._clock()
         said_at = self._said_at.get(code)
@@ -43,10 +43,8 @@ class ErrorLog:
         self._said_at[code] = now
         _LOG.warning(
             error.answer.title,
-            extra={
-                "code": str(code),
-                "status": error.status,
-                "detail": error.detail,
-                "more_since_the_last_line": self._unsaid.pop(code, 0),
-            },
+            code=str(code),
+            status=error.status,
+            detail=error.detail,
+            more_since_the_last_line=self._unsaid.pop(code, 0),
         )

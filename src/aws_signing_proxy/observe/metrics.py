@@ -80,13 +80,13 @@ METRICS: Final = (
     Metric(
         PREFIX + "request_duration_seconds",
         Kind.HISTOGRAM,
-        "Time from a request's first byte to the last byte of its answer.",
+        "Time from a request's head, when it is here, to the last byte of its answer. Without what was refused unread.",
         unit="seconds",
     ),
     Metric(
         PREFIX + "upstream_first_byte_seconds",
         Kind.HISTOGRAM,
-        "Time from a request's first byte to the first byte of the upstream's response.",
+        "Time from a request's head, when it is here, to the first byte of the upstream's response.",
         unit="seconds",
     ),
     Metric(PREFIX + "signing_duration_seconds", Kind.HISTOGRAM, "Time to sign a request.", unit="seconds"),

@@ -21,6 +21,7 @@ from aws_signing_proxy.proxy.limit_errors import (
     unexpected_failure,
 )
 from aws_signing_proxy.proxy.receiving import BodyReceiver, cut_head
+from aws_signing_proxy.proxy.record import record_refusal
 from aws_signing_proxy.proxy.rewrite import REQUEST_FIELDS
 from aws_signing_proxy.proxy.roles import ConnectionRegistry
 
@@ -122,8 +123,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The other side sends no more (asyncio.Protocol)."""
-        # A client that has closed its side is taken for gone, as nginx and Go's proxies do: nothing tells a
-        # half-closed connection from a closed one before the answer is lost.
+        # Taken for gone, as nginx and Go do: nothing tells a half-closed connection from a closed one.
         self._end(ErrorCode.CLIENT_CLOSED)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it ended
@@ -368,7 +368,7 @@ class DownstreamConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.refuse(error)
         else:
-            self._context.counters.request_done(b"?", error.status, error.code, 0.0, None, None, 0, 0)
+            record_refusal(self._context, error)
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.body.close()

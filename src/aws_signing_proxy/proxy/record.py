@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from aws_signing_proxy.errors import ProxyError
 from aws_signing_proxy.http1.request import RequestHead
 from aws_signing_proxy.proxy.context import Context
 
-__all__ = ["RequestRecord"]
+__all__ = ["RequestRecord", "record_refusal"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,3 +64,19 @@ class RequestRecord:
                 total_seconds=total_seconds,
                 first_byte_seconds=self.first_byte_seconds,
             )
+
+
+def record_refusal(context: Context, error: ProxyError) -> None:
+    """Count and log what was refused before it could be read as a request: it has no method, target or times."""
+    context.counters.request_done(b"", error.status, error.code, None, None, None, 0, 0)
+    if context.access_log is not None:
+        context.access_log.write(
+            method=b"-",
+            target=b"-",
+            status=error.status,
+            code=error.code,
+            bytes_in=0,
+            bytes_out=0,
+            total_seconds=0.0,
+            first_byte_seconds=None,
+        )

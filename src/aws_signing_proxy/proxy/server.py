@@ -24,7 +24,7 @@ _BACKLOG = 2048
 
 
 class ProxyServer:
-    """Listens for clients. `start_*` once, then `drain`."""
+    """Listens for clients. `bind_*` once, then `accept`, then `drain`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -44,18 +44,24 @@ class ProxyServer:
         address = self._server.sockets[0].getsockname()
         return int(address[1]) if isinstance(address, tuple) else 0
 
-    async def start_tcp(self, host: str, port: int) -> None:
-        """Listen on a TCP port; 0 means any free one. Raises OSError."""
+    async def bind_tcp(self, host: str, port: int) -> None:
+        """Take a TCP port; 0 means any free one. Raises OSError."""
         self._server = await self._context.loop.create_server(
-            self._connection, host, port, backlog=_BACKLOG, reuse_address=True
+            self._connection, host, port, backlog=_BACKLOG, reuse_address=True, start_serving=False
         )
-        self._sweep()
 
-    async def start_unix(self, path: str) -> None:
-        """Listen on a Unix socket, replacing one that nobody listens on any more. Raises OSError."""
+    async def bind_unix(self, path: str) -> None:
+        """Take a Unix socket, replacing one that nobody listens on any more. Raises OSError."""
         _remove_stale_socket(path)
-        self._server = await self._context.loop.create_unix_server(self._connection, path, backlog=_BACKLOG)
+        self._server = await self._context.loop.create_unix_server(
+            self._connection, path, backlog=_BACKLOG, start_serving=False
+        )
         self._unix_socket = path
+
+    async def accept(self) -> None:
+        """Accept clients from now on."""
+        assert self._server is not None
+        await self._server.start_serving()
         self._sweep()
 
     async def drain(self, timeout_seconds: float) -> bool:

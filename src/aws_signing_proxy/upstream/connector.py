@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -109,8 +110,14 @@ class Connector:
                     retry_after_seconds=1,
                 )
             case _:
-                reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+                reason = _reason(error)
                 return UpstreamError(
                     ErrorCode.UPSTREAM_CONNECT_FAILED,
                     f"No connection to {where}: {reason}. Check ASP_TARGET_URL and that the service is up.",
                 )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # the event loop's own words show a tuple: ('127.0.0.1', 9200)
+    return str(error) or type(error).__name__
