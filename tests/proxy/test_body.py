@@ -8,6 +8,7 @@ import hashlib
 import os
 import resource
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,21 +180,38 @@ def test_a_client_that_is_faster_than_the_disk_waits(monkeypatch: pytest.MonkeyP
     _with_bodies(run, total_bytes=10_000_000)
 
 
-def test_a_client_waits_while_all_memory_is_held_by_others_and_is_told_when_it_is_not() -> None:
+def test_a_client_waits_while_all_memory_is_held_and_others_are_on_their_way_to_the_disk() -> None:
     async def run(bodies: _Bodies) -> None:
         holder, waiting = bodies.body(), bodies.body()
         await holder.add(b"a" * 1000)
+        bodies.memory.disk_bound += 1  # another body's write, which does not end
         await waiting.add(b"b")
         assert not waiting.received.can_take_more
         await asyncio.sleep(0.02)
         assert waiting.told == []
-        holder.received.close()
+        bodies.memory.disk_bound -= 1
+        bodies.memory.give(0)
         assert waiting.told == ["room"]
         await waiting.add(b"c")
         waiting.received.finish()
         await waiting.until("ready")
         assert await waiting.content() == b"bc"
         waiting.received.close()
+        holder.received.close()
+
+    _with_bodies(run, total_bytes=1000)
+
+
+def test_a_client_goes_on_when_all_memory_is_held_by_bodies_that_do_not_move() -> None:
+    """To wait for them would be for as long as their clients please."""
+
+    async def run(bodies: _Bodies) -> None:
+        holder, going = bodies.body(), bodies.body()
+        await holder.add(b"a" * 1000)
+        await going.add(b"b")
+        await until(lambda: going.received.can_take_more)
+        going.received.close()
+        holder.received.close()
 
     _with_bodies(run, total_bytes=1000)
 
@@ -202,13 +220,32 @@ def test_a_body_that_was_closed_while_it_waited_is_not_told() -> None:
     async def run(bodies: _Bodies) -> None:
         holder, waiting = bodies.body(), bodies.body()
         await holder.add(b"a" * 1000)
+        bodies.memory.disk_bound += 1
         await waiting.add(b"b")
         await asyncio.sleep(0.02)
         waiting.received.close()
+        bodies.memory.disk_bound -= 1
         holder.received.close()
         assert waiting.told == []
 
     _with_bodies(run, total_bytes=1000)
+
+
+def test_a_body_of_tiny_pieces_takes_its_own_size_of_memory_and_not_a_multiple() -> None:
+    """What is counted is what is held."""
+
+    async def run(bodies: _Bodies) -> None:
+        body = bodies.body()
+        tracemalloc.start()
+        for _ in range(100_000):
+            body.received.add(b"xy" if body.received.size % 4 else b"zw")
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert bodies.memory.used == 200_000
+        assert held < 400_000
+        body.received.close()
+
+    _with_bodies(run, memory_limit_bytes=1_000_000, total_bytes=1_000_000)
 
 
 def test_a_client_that_goes_in_the_middle_of_a_write_gives_everything_back_when_the_write_ends() -> None:
@@ -369,3 +406,25 @@ def test_small_bodies_that_come_with_their_head_are_counted_in_memory_too() -> N
             assert client.take() == OK
 
     play(run, memory_total_bytes=1000)
+
+
+def test_a_body_goes_to_disk_though_others_hold_all_the_memory_and_do_not_move() -> None:
+    """Clients that fill the memory and then drip must not stop every upload for as long as they please."""
+
+    async def run(scene: Scene) -> None:
+        dripping = scene.client()
+        dripping.send(b"POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1000)
+        await scene.settle()
+        assert scene.counters.body_memory_bytes == 1000
+        uploading = scene.client()
+        uploading.send(b"PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n")
+        for _ in range(5):
+            await scene.until(lambda: uploading.transport.reads)
+            uploading.send(b"y" * 1000)
+        await scene.until(lambda: bool(scene.connector.transports) and len(scene.service().written) > 5000)
+        scene.respond(OK)
+        await scene.settle()
+        assert uploading.take() == OK
+        dripping.lose()
+
+    play(run, memory_limit_bytes=1001, memory_total_bytes=1000)

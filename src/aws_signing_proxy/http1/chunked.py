@@ -8,7 +8,7 @@ accepts what llhttp refuses, and finds the same content.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from enum import Enum
 
 from aws_signing_proxy.http1.fields import fields_problem
 
@@ -30,6 +30,14 @@ class ChunkedError(ValueError):
     """The bytes are not a well-formed chunked body; the message says why."""
 
 
+class _Line(Enum):
+    """What the next line of a chunked body is."""
+
+    SIZE = "the size of a chunk"
+    AFTER_CHUNK = "the end of a chunk"
+    TRAILER = "a line of the trailers, or their end"
+
+
 class ChunkedReader:
     """Reads a chunked body piece by piece.
 
@@ -37,7 +45,7 @@ class ChunkedReader:
     slices (the caller takes and clears it); `is_complete` turns true with the last byte of the trailers.
     """
 
-    __slots__ = ("_chunk_left", "_line", "_line_limit", "_on_line", "content", "is_complete")
+    __slots__ = ("_chunk_left", "_line", "_line_limit", "_next_line", "content", "is_complete")
 
     def __init__(self) -> None:
         self.content: list[memoryview] = []
@@ -45,7 +53,8 @@ class ChunkedReader:
         self._chunk_left = 0
         self._line = b""
         self._line_limit = MAX_CHUNK_LINE_BYTES
-        self._on_line: Callable[[bytes], None] = self._on_size_line
+        # Not a bound method: the cycle would keep the last read alive until the garbage collector comes by.
+        self._next_line = _Line.SIZE
 
     def feed(self, piece: bytes) -> int:
         """Read `piece`; return the number of its bytes that belong to this body. Raises ChunkedError."""
@@ -76,7 +85,15 @@ class ChunkedReader:
             raise ChunkedError(msg)
         # A trailer section grows in `_line` until its empty line; the other lines are done at once.
         self._line = b""
-        self._on_line(line)
+        match self._next_line:
+            case _Line.SIZE:
+                self._on_size_line(line)
+            case _Line.AFTER_CHUNK:
+                # It is CRLF: anything longer is over the limit of two bytes, and a line without CR has been refused.
+                self._next_line = _Line.SIZE
+                self._line_limit = MAX_CHUNK_LINE_BYTES
+            case _Line.TRAILER:
+                self._on_trailer_line(line)
         return line_end + 1
 
     def _check_line_length(self) -> None:
@@ -94,16 +111,11 @@ class ChunkedReader:
             raise ChunkedError(msg)
         self._chunk_left = int(match[1], 16)
         if self._chunk_left:
-            self._on_line = self._on_line_after_chunk
+            self._next_line = _Line.AFTER_CHUNK
             self._line_limit = _LINE_END_BYTES
         else:
-            self._on_line = self._on_trailer_line
+            self._next_line = _Line.TRAILER
             self._line_limit = MAX_TRAILER_BYTES
-
-    def _on_line_after_chunk(self, _line: bytes) -> None:
-        # It is CRLF: anything longer is over the limit of two bytes, and a line without CR has been refused.
-        self._on_line = self._on_size_line
-        self._line_limit = MAX_CHUNK_LINE_BYTES
 
     def _on_trailer_line(self, line: bytes) -> None:
         if not line.endswith(b"\r\n\r\n") and line != b"\r\n":

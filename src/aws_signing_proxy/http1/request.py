@@ -234,7 +234,7 @@ def _read_control_fields(request: RequestHead) -> None:
             case b"transfer-encoding":
                 _read_transfer_encoding(request, value)
             case b"connection":
-                request.connection = (request.connection or set()) | connection_options(value)
+                request.connection = _with_options(request.connection, value)
             case b"expect":
                 _read_expectation(request, value)
     if hosts != 1 and (hosts or not request.is_http10):
@@ -243,6 +243,13 @@ def _read_control_fields(request: RequestHead) -> None:
     if request.connection is not None:
         wanted = b"keep-alive" in request.connection if request.is_http10 else True
         request.keep_alive = wanted and b"close" not in request.connection
+
+
+def _with_options(options: set[bytes] | None, value: bytes) -> set[bytes]:
+    if options is None:
+        return connection_options(value)
+    options |= connection_options(value)  # in place: a head has room for thousands of them
+    return options
 
 
 def _require_first_framing(request: RequestHead) -> None:

@@ -156,7 +156,9 @@ def _decide_framing(response: ResponseHead, *, is_http10: bool) -> None:
                 raise malformed("its Transfer-Encoding is not exactly 'chunked', or not in HTTP/1.1")
             response.body_length = CHUNKED
         elif value != b"keep-alive" or is_http10:
-            connection = (connection or set()) | connection_options(value)
+            if connection is None:
+                connection = set()
+            connection |= connection_options(value)
     if is_http10:
         response.keep_alive = connection is not None and b"keep-alive" in connection
     if connection is not None:

@@ -40,15 +40,16 @@ class BodyLimits:
 
 
 class BodyMemory:
-    """The memory that all request bodies together may take."""
+    """The memory that all request bodies together may take. `disk_bound`: bytes of it that are being written away."""
 
-    __slots__ = ("_counters", "_limit", "_waiting", "used")
+    __slots__ = ("_counters", "_limit", "_waiting", "disk_bound", "used")
 
     def __init__(self, limit_bytes: int, counters: Counters) -> None:
         self._limit = limit_bytes
         self._counters = counters
         self._waiting: list[Callable[[], None]] = []
         self.used = 0
+        self.disk_bound = 0
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes fit."""
@@ -56,8 +57,12 @@ class BodyMemory:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether nothing more should be read from clients whose bodies go to disk."""
-        return self.used >= self._limit
+        """Whether clients whose bodies go to disk should wait until others' are written.
+
+        With nothing on its way to the disk it is other clients who hold the memory, for as long as they please:
+        waiting for them would be for ever, and one read at a time goes through.
+        """
+        return self.used >= self._limit and self.disk_bound > 0
 
     def take(self, size: int) -> None:
         """Count `size` bytes as held. What has been read from a socket is here, whether it fits or not."""
@@ -102,7 +107,9 @@ class ReceivedBody:
         self._on_failed = on_failed
         self._on_room = on_room
         self._hash = hashlib.sha256()
-        self._pieces: list[bytes] = []
+        # One growing buffer, not a list of pieces: of tiny ones each would take many times its size.
+        self._pending = bytearray()
+        self._whole: bytes | None = None
         self._held = 0
         self._spooled = 0
         self._file: IO[bytes] | None = None
@@ -120,10 +127,9 @@ class ReceivedBody:
     @property
     def in_memory(self) -> bytes:
         """The whole body, when it is not spooled."""
-        pieces = self._pieces
-        if len(pieces) > 1:
-            self._pieces = pieces = [b"".join(pieces)]
-        return pieces[0] if pieces else b""
+        if self._whole is None:
+            self._whole, self._pending = bytes(self._pending), bytearray()
+        return self._whole
 
     @property
     def sha256_hex(self) -> bytes:
@@ -141,7 +147,7 @@ class ReceivedBody:
             return
         memory.take(size)
         self._held += size
-        self._pieces.append(piece)
+        self._pending += piece
         if self._file is None:
             # On the loop: a piece is at most what one read brings (65 µs for 64 KiB).
             self._hash.update(piece)
@@ -199,13 +205,14 @@ class ReceivedBody:
         if self._writing is not None:
             self._make_client_wait()
             return
-        if not self._pieces or self._file is None:
+        if not self._pending or self._file is None:
             return
-        pieces, self._pieces = self._pieces, []
+        pending, self._pending = self._pending, bytearray()
         size = self._held
         loop = asyncio.get_running_loop()
+        self._limits.memory.disk_bound += size
         self._writing = loop.run_in_executor(
-            self._limits.executor, _hash_and_write, None if is_hashed else self._hash, self._file, pieces
+            self._limits.executor, _hash_and_write, None if is_hashed else self._hash, self._file, pending
         )
         self._writing.add_done_callback(lambda done: self._on_written(done, size))
         self._make_client_wait()
@@ -217,6 +224,7 @@ class ReceivedBody:
     def _on_written(self, done: asyncio.Future[None], size: int) -> None:
         self._writing = None
         self._held -= size
+        self._limits.memory.disk_bound -= size
         self._limits.memory.give(size)
         error: BaseException | None = asyncio.CancelledError() if done.cancelled() else done.exception()
         if error is None:
@@ -251,7 +259,7 @@ class ReceivedBody:
         self._on_failed(_spool_error(error, self._limits.spool_directory))
 
     def _free(self) -> None:
-        self._pieces = []
+        self._pending, self._whole = bytearray(), None
         self._limits.memory.give(self._held)
         self._held = 0
         if self._file is not None:
@@ -259,15 +267,15 @@ class ReceivedBody:
             self._file.close()
 
 
-def _hash_and_write(sha256: hashlib._Hash | None, file: IO[bytes], pieces: list[bytes]) -> None:
+def _hash_and_write(sha256: hashlib._Hash | None, file: IO[bytes], data: bytearray) -> None:
     """Runs on a thread; both the hash and the write let the event loop go on meanwhile."""
+    if sha256 is not None:
+        sha256.update(data)
     descriptor = file.fileno()
-    for piece in pieces:
-        if sha256 is not None:
-            sha256.update(piece)
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(descriptor, view) :]
+    with memoryview(data) as view:
+        position = 0
+        while position < len(data):
+            position += os.write(descriptor, view[position:])
 
 
 def _spool_error(error: BaseException, directory: str | None) -> InternalError:

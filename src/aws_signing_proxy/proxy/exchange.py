@@ -372,8 +372,10 @@ class Exchange:
             self._context.route.upstream.leave(self)
 
     def _stop_sending(self) -> None:
-        if self._sender is not None:
-            self._sender.stop()
+        # Let go of, because each knows the other: bodies would stay until the garbage collector comes by.
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.stop()
 
     def _conclude(self, code: str, status: int) -> None:
         self._is_concluded = True
@@ -384,5 +386,7 @@ class Exchange:
             self._context.bodies.memory.give(self._held_bytes)
         if self._body is not None:
             self._body.close()
+            self._body = None
+        self._payload = b""
         sent = 0 if self._relay is None else self._relay.body_bytes
         self._record.conclude(code, status, bytes_in=self._body_length, bytes_out=sent)

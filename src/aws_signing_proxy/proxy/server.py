@@ -72,6 +72,7 @@ class ProxyServer:
         for connection in list(self._connections):
             if connection.is_idle:
                 connection.close_idle()
+        await asyncio.sleep(0)  # lets those be gone before anybody is waited for
         is_done = True
         if self._connections:
             try:
@@ -99,6 +100,9 @@ class ProxyServer:
             self._refused.add(connection)
             counters.limits_hit[Limit.CONNECTIONS] += 1
             return False
+        if self._context.is_draining:
+            # It was in the queue when the listener closed; nothing has been read from it.
+            self._context.loop.call_soon(connection.close_idle)
         return True
 
     def on_connection_lost(self, connection: DownstreamConnection) -> None:
