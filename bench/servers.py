@@ -123,7 +123,7 @@ def proxy(service: Service, *, tls: bool, settings: dict[str, str] | None = None
     port = free_port()
     target = f"https://localhost:{service.signed_tls_port}" if tls else f"http://127.0.0.1:{service.signed_port}"
     environment = {
-        "PATH": os.environ.get("PATH", ""),
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         **CREDENTIALS,
         "ASP_TARGET_URL": target,
         "ASP_PORT": str(port),
