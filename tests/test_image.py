@@ -84,7 +84,7 @@ def test_only_what_the_wheel_is_built_from_is_sent_to_the_builder() -> None:
 def test_the_health_check_asks_the_management_port(*, is_up: bool, status: int) -> None:
     async def check() -> int:
         server = ManagementServer(
-            application(reasons_not_ready=lambda: ["none"], exposition=lambda: (b"", "text/plain"))
+            application(reasons_not_ready=lambda: ["none"], credentials=dict, exposition=lambda: (b"", "text/plain"))
         )
         await server.start("127.0.0.1", 0)
         port = server.port

@@ -18,13 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from aws_signing_proxy import __version__
 from aws_signing_proxy.config.loading import Loaded
 from aws_signing_proxy.config.settings import Settings
-from aws_signing_proxy.credentials import CredentialStore, provider_for
+from aws_signing_proxy.credential_sources import is_eager, provider_for, secrets_of
+from aws_signing_proxy.credentials import CircuitBreaker, CredentialStore, Fetcher, Ledger, Refresher
 from aws_signing_proxy.management.application import application as management_application
+from aws_signing_proxy.management.credentials import CredentialFigures, credentials_report
 from aws_signing_proxy.management.server import ManagementServer
 from aws_signing_proxy.observe.access_log import AccessLog
 from aws_signing_proxy.observe.counters import Counters, Snapshot
 from aws_signing_proxy.observe.exposition import Exposition
-from aws_signing_proxy.observe.logs import configure_logs, get_logger, replace_secrets
+from aws_signing_proxy.observe.logs import SECRETS_OF_LOG, configure_logs, get_logger
 from aws_signing_proxy.proxy.body import BodyLimits, BodyMemory
 from aws_signing_proxy.proxy.context import Context, Limits
 from aws_signing_proxy.proxy.rewrite import HeadRewriter
@@ -57,11 +59,9 @@ class Application:
         self._log = get_logger("aws_signing_proxy")
         self._executor = ThreadPoolExecutor(_SPOOL_THREADS, thread_name_prefix="spool")
         self.counters = Counters()
-        self.credentials = CredentialStore(
-            provider_for(settings.credentials_provider, environ),
-            logger=get_logger("aws_signing_proxy.credentials"),
-            on_secrets_changed=replace_secrets,
-        )
+        self._secrets = secrets_of(settings, environ)
+        SECRETS_OF_LOG.replace((), self._secrets)
+        self.credentials = self._build_credentials(environ)
         self._upstream = self._build_upstream()
         self._context = self._build_context()
         self.server = ProxyServer(self._context)
@@ -108,6 +108,7 @@ class Application:
             self._log.warning("not every request was done in time; the rest was cut off (ASP_DRAIN_TIMEOUT)")
         await self._upstream.close()
         await self.credentials.stop()
+        SECRETS_OF_LOG.replace(self._secrets, ())
         await self.management.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -125,11 +126,36 @@ class Application:
         self._upstream.read_gauges()
         return self.counters.snapshot()
 
+    def _build_credentials(self, environ: Mapping[str, str]) -> CredentialStore:
+        settings = self._settings
+        ledger = Ledger()
+        fetcher = Fetcher(
+            provider_for(settings, environ),
+            ledger=ledger,
+            timeout_seconds=settings.credentials_fetch_timeout_seconds,
+            secrets=SECRETS_OF_LOG,
+        )
+        refresher = Refresher(
+            fetcher,
+            breaker=CircuitBreaker(
+                failure_threshold=settings.circuit_breaker_failure_threshold,
+                timeout_seconds=settings.circuit_breaker_timeout_seconds,
+            ),
+            ledger=ledger,
+            logger=get_logger("aws_signing_proxy.credentials"),
+            is_eager=is_eager(settings),
+            patience_seconds=settings.credentials_wait_timeout_seconds,
+        )
+        return CredentialStore(refresher, on_secrets_changed=SECRETS_OF_LOG.replace)
+
     def _build_management(self) -> ManagementServer:
-        exposition = Exposition(snapshot=self._snapshot, credentials=self.credentials, clock=time.time)
+        exposition = Exposition(
+            snapshot=self._snapshot, credentials=CredentialFigures(self.credentials), clock=time.time
+        )
         return ManagementServer(
             management_application(
                 reasons_not_ready=self.reasons_not_ready,
+                credentials=lambda: credentials_report(self.credentials, time.time()),
                 exposition=exposition.render,
                 metrics_path=self._settings.metrics_path,
             )
@@ -172,6 +198,7 @@ class Application:
                 response_timeout_seconds=settings.response_timeout_seconds or _NEVER,
                 progress_timeout_seconds=settings.progress_timeout_seconds or _NEVER,
                 flush_interval_seconds=settings.flush_interval_seconds,
+                credentials_wait_timeout_seconds=settings.credentials_wait_timeout_seconds,
             ),
             bodies=BodyLimits(
                 memory_limit_bytes=settings.body_memory_limit_bytes,

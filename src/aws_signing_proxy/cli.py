@@ -59,16 +59,21 @@ Others:
   -h, --help
         Print this.
 
-Credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from
-the files and the profile that AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and AWS_PROFILE name.
+Static credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN,
+or from the files and the profile that AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and AWS_PROFILE
+name.
 
 Exit status: 0 all is well; 1 it cannot run, e.g. the port is in use; 2 settings are wrong."""
 
 _CHECK_HELP = """\
 Usage: {program} check [OPTIONS]
 
-Says in plain words what is right and wrong with the settings and credentials, and ends: with
-status 0 where the proxy would run and sign, with 2 where not. Nothing is listened on.
+Says in plain words what is right and wrong with the settings, fetches credentials once, as the
+proxy would, asks STS who AWS says they are, and ends: with status 0 where the proxy would run and
+sign, with 2 where not. Nothing is listened on.
+
+  --no-whoami
+        Do not ask STS (GetCallerIdentity).
 
 Takes every option of the proxy itself, before or after the word check. To see them:
 {program} --help"""
@@ -136,8 +141,9 @@ def _command() -> click.Group:
         invoke_without_command=True,
         context_settings=context,
     )
+    check_options = [*_setting_options(), click.Option(["--no-whoami"], is_flag=True)]
     proxy.add_command(
-        _FixedHelp("check", params=_setting_options(), callback=_check, help=_CHECK_HELP, context_settings=context)
+        _FixedHelp("check", params=check_options, callback=_check, help=_CHECK_HELP, context_settings=context)
     )
     demo_options: list[click.Parameter] = [
         click.Option(["--once"], is_flag=True),
@@ -192,7 +198,7 @@ def _version_text() -> str:
 def _flags_given(ctx: click.Context) -> dict[str, str]:
     """Return the settings given as flags; those after the command count before those in front of it."""
     inherited = _flags_given(ctx.parent) if ctx.parent else {}
-    return inherited | {name: value for name, value in ctx.params.items() if value is not None}
+    return inherited | {name: value for name, value in ctx.params.items() if isinstance(value, str)}
 
 
 @click.pass_context
@@ -208,13 +214,13 @@ def _run(ctx: click.Context, /, **_flags: Any) -> int:
 
 
 @click.pass_context
-def _check(ctx: click.Context, /, **_flags: Any) -> int:
+def _check(ctx: click.Context, /, *, no_whoami: bool, **_flags: Any) -> int:
     environ = dict(os.environ)
     loaded = load_settings(_flags_given(ctx), environ)
 
-    from aws_signing_proxy.check import run_check
+    from aws_signing_proxy.check.report import run_check
 
-    return run_check(loaded, environ, click.echo)
+    return run_check(loaded, environ, click.echo, asks_who=not no_whoami)
 
 
 @click.pass_context

@@ -55,6 +55,7 @@ class Program:
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.environ: Mapping[str, str] = {}
+        self.asks_who: bool | None = None
         self.status = 0
 
     def run_proxy(self, loaded: Loaded, environ: Mapping[str, str]) -> int:
@@ -62,8 +63,11 @@ class Program:
         self.environ = environ
         return self.status
 
-    def run_check(self, loaded: Loaded, environ: Mapping[str, str], echo: Callable[[str], None]) -> int:
+    def run_check(
+        self, loaded: Loaded, environ: Mapping[str, str], echo: Callable[[str], None], *, asks_who: bool
+    ) -> int:
         self.calls.append(("check", loaded))
+        self.asks_who = asks_who
         self.environ = environ
         echo("checked")
         return self.status
@@ -86,7 +90,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     recorder = Program()
     for module, function in [
         ("aws_signing_proxy.app", "run_proxy"),
-        ("aws_signing_proxy.check", "run_check"),
+        ("aws_signing_proxy.check.report", "run_check"),
         ("aws_signing_proxy.demo.command", "run_demo"),
     ]:
         fake = ModuleType(module)
@@ -171,6 +175,30 @@ def test_a_flag_counts_before_the_environment(program: Program, monkeypatch: pyt
 def test_the_exit_status_is_that_of_what_was_run(program: Program, arguments: list[str], status: int) -> None:
     program.status = status
     assert cli.main(arguments) == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asks_who"),
+    [
+        ([TARGET, "check"], True),
+        (["check", TARGET], True),
+        (["check", TARGET, "--no-whoami"], False),
+        ([TARGET, "check", "-no-whoami"], False),
+    ],
+)
+def test_check_asks_whose_the_credentials_are_unless_it_is_told_not_to(
+    program: Program, arguments: list[str], *, asks_who: bool
+) -> None:
+    assert cli.main(arguments) == 0
+    assert program.asks_who is asks_who
+
+
+@pytest.mark.parametrize(
+    "arguments", [[TARGET, "--no-whoami"], [TARGET, "--no-whoami", "check"], ["check", "--no-who"]]
+)
+def test_only_check_asks_so_only_check_can_be_told_not_to(program: Program, arguments: list[str]) -> None:
+    assert cli.main(arguments) == 2
+    assert program.calls == []
 
 
 def test_check_prints_what_it_found(program: Program, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -85,16 +85,24 @@ class _Answer:
 class VerifyingService:
     """Listens on a free port of 127.0.0.1, in a thread, between `with` and its end.
 
+    `identity` is who may sign, or a function that gives the identity of an access key id, None for an unknown one.
     `requests` holds what arrived and was verified; `refused` holds AWS's codes of what was not.
     """
 
     def __init__(
-        self, identity: Identity, *, service: str, region: str, tls: ssl.SSLContext | None = None, name: str = ""
+        self,
+        identity: Identity | Callable[[str], Identity | None],
+        *,
+        service: str,
+        region: str,
+        tls: ssl.SSLContext | None = None,
+        name: str = "",
     ) -> None:
         self.requests: list[Received] = []
         self.refused: list[str] = []
         self.port = 0
-        self._verifier = Verifier(service=service, region=region, identities={identity.access_key_id: identity}.get)
+        identities = {identity.access_key_id: identity}.get if isinstance(identity, Identity) else identity
+        self._verifier = Verifier(service=service, region=region, identities=identities)
         self._tls = tls
         self._name = name or "127.0.0.1"
         self._documents: dict[str, dict[str, Any]] = {}

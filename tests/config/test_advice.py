@@ -30,7 +30,7 @@ def test_the_name_of_an_unknown_variable_cannot_act_on_a_terminal() -> None:
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy"])
 def test_a_proxy_in_the_environment_is_said_not_to_be_honoured(name: str) -> None:
     assert warnings_of(**{name: "http://user:s3cr3t@proxy"}) == [
-        f"{name}: not honoured by this version yet; requests go to the target directly."
+        f"{name}: honoured where credentials are fetched, not yet for the target; requests go to it directly."
     ]
     assert warnings_of(**{name: ""}) == []
 

@@ -45,11 +45,21 @@ GOOD_TEXTS = {
     "SIZE": ("2MiB", "3MiB"),
     "LEVEL": ("debug", "error"),
     "FORMAT": ("console", "json"),
+    "JSON": ('{"duration": "1h"}', '{"duration": "2h"}'),
+    "ARNS": ("arn:aws:iam::1:role/one", "arn:aws:iam::1:role/two"),
+    "role_session_duration_seconds": ("1h", "2h"),
+    "open_id_client_auth": ("client_secret_basic", "client_secret_post"),
+    "open_id_dialect": ("json", "oauth2"),
+    "open_id_token_kind": ("id_token", "access_token"),
+    "vault_auth_method": ("token", "token_file"),
     "credentials_provider": ("awstoken", "default"),
     "metrics_path": ("/one", "/two"),
     "vault_path": ("one", "two"),
     "body_memory_total_bytes": ("100MiB", "200MiB"),
 }
+
+# What else a setting needs to be right.
+BESIDE = {"assume_role_options": {"ASP_ASSUME_ROLE_ARNS": "arn:aws:iam::1:role/one"}}
 
 
 def good_texts(declared: Declaration, folder: Path) -> tuple[str, str]:
@@ -73,17 +83,17 @@ def test_a_flag_counts_before_the_environment_and_that_before_the_default(
 ) -> None:
     one, two = good_texts(declared, tmp_path)
     first_name = declared.environment[0]
-
+    beside = BESIDE.get(declared.name, {})
     if not declared.is_required:
         default = load()
         assert default.source_of(declared.name) == Source(SourceKind.DEFAULT)
 
-    from_environment = load(**{first_name: one})
+    from_environment = load(**{first_name: one}, **beside)
     assert getattr(from_environment.settings, declared.name) == declared.kind.parse(one)
     assert str(from_environment.source_of(declared.name)) == f"environment {first_name}"
 
     if declared.flags:
-        from_flag = load({declared.name: two}, **{first_name: one})
+        from_flag = load({declared.name: two}, **{first_name: one}, **beside)
         assert getattr(from_flag.settings, declared.name) == declared.kind.parse(two)
         assert str(from_flag.source_of(declared.name)) == f"flag {declared.flags[0]}"
 
@@ -133,20 +143,18 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_documentation() -
             },
         )
     assert str(caught.value) == (
-        "aws-signing-proxy: 8 settings are wrong or missing; nothing was started.\n"
-        "  ASP_TARGET_URL            is not set. Expected: the URL to forward to, e.g. "
+        "aws-signing-proxy: 7 settings are wrong or missing; nothing was started.\n"
+        "  ASP_TARGET_URL         is not set. Expected: the URL to forward to, e.g. "
         "https://foo.eu-central-1.es.amazonaws.com\n"
-        '  ASP_PORT                  is "80a" (flag --port). Expected: a port number from 0 to 65535\n'
-        '  ASP_CREDENTIALS_PROVIDER  is "vault". Expected: awstoken, default, or nothing. '
-        "This version does not have the provider vault yet\n"
-        "  ASP_VAULT_URL             is not set. Expected: with the provider vault, the base URL of Vault, "
+        '  ASP_PORT               is "80a" (flag --port). Expected: a port number from 0 to 65535\n'
+        "  ASP_VAULT_URL          is not set. Expected: with the provider vault, the base URL of Vault, "
         "http or https, e.g. https://vault.example.com:8200\n"
-        "  ASP_VAULT_PATH            is not set. Expected: with the provider vault, the path of the credentials "
+        "  ASP_VAULT_PATH         is not set. Expected: with the provider vault, the path of the credentials "
         "in Vault, e.g. /some-aws-engine/creds/some-aws-role\n"
-        '  ASP_BODY_MEMORY_TOTAL     is "64MiB" by default. Expected: at least as much as ASP_BODY_MEMORY_LIMIT, '
+        '  ASP_BODY_MEMORY_TOTAL  is "64MiB" by default. Expected: at least as much as ASP_BODY_MEMORY_LIMIT, '
         "which is 128MiB\n"
-        '  ASP_DIAL_TIMEOUT          is "5". Expected: a duration with its unit, such as 5s or 5ms\n'
-        '  SSL_CERT_FILE             is "/no/such". Expected: a readable file of certificates, '
+        '  ASP_DIAL_TIMEOUT       is "5". Expected: a duration with its unit, such as 5s or 5ms\n'
+        '  SSL_CERT_FILE          is "/no/such". Expected: a readable file of certificates, '
         "not one which does not exist\n"
         "See: aws-signing-proxy --help"
     )

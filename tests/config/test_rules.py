@@ -8,6 +8,7 @@ import pytest
 
 from aws_signing_proxy.config.loading import Loaded, load_settings
 from aws_signing_proxy.config.problems import SettingsError
+from aws_signing_proxy.config.rules import vault_auth_method
 from aws_signing_proxy.config.values import CredentialsProvider
 
 COMPLETE = {
@@ -35,7 +36,7 @@ def problems_of(**environ: str) -> dict[str, str]:
 @pytest.mark.parametrize("provider", COMPLETE)
 def test_a_provider_reports_every_setting_that_it_misses(provider: str) -> None:
     problems = problems_of(ASP_CREDENTIALS_PROVIDER=provider)
-    assert problems.keys() == {"ASP_CREDENTIALS_PROVIDER", *COMPLETE[provider]}
+    assert problems.keys() == {*COMPLETE[provider]}
     for name in COMPLETE[provider]:
         assert problems[name].startswith(f"is not set. Expected: with the provider {provider}, the ")
 
@@ -45,16 +46,73 @@ def test_a_provider_reports_every_setting_that_it_misses(provider: str) -> None:
 )
 def test_each_required_setting_is_missed_on_its_own(provider: str, missing: str) -> None:
     environ = {name: text for name, text in COMPLETE[provider].items() if name != missing}
-    assert problems_of(ASP_CREDENTIALS_PROVIDER=provider, **environ).keys() == {"ASP_CREDENTIALS_PROVIDER", missing}
+    assert problems_of(ASP_CREDENTIALS_PROVIDER=provider, **environ).keys() == {missing}
 
 
 @pytest.mark.parametrize("provider", COMPLETE)
-def test_a_provider_that_this_version_lacks_is_refused_even_when_complete(provider: str) -> None:
-    problems = problems_of(ASP_CREDENTIALS_PROVIDER=provider, **COMPLETE[provider])
-    assert problems == {
-        "ASP_CREDENTIALS_PROVIDER": f'is "{provider}". Expected: awstoken, default, or nothing. '
-        f"This version does not have the provider {provider} yet"
+def test_a_provider_with_what_it_requires_is_good(provider: str) -> None:
+    assert load(ASP_CREDENTIALS_PROVIDER=provider, **COMPLETE[provider]).settings.credentials_provider == provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "missing", "instead"),
+    [
+        ("oidc", "ASP_OPEN_ID_AUTH_SERVER_URL", {"ASP_OPEN_ID_ISSUER_URL": "https://issuer"}),
+        ("oidc", "ASP_OPEN_ID_CLIENT_SECRET", {"ASP_OPEN_ID_CLIENT_SECRET_FILE": "/no/such"}),
+        ("oidc", "ASP_OPEN_ID_CLIENT_SECRET", {"ASP_OPEN_ID_CLIENT_KEY_FILE": "/no/such"}),
+        ("vault", "ASP_VAULT_AUTH_TOKEN", {"ASP_VAULT_AUTH_TOKEN_FILE": "/no/such"}),
+        ("vault", "ASP_VAULT_AUTH_TOKEN", {"ASP_VAULT_ROLE_ID": "id"}),
+        ("vault", "ASP_VAULT_AUTH_TOKEN", {"ASP_VAULT_AUTH_ROLE": "role"}),
+    ],
+)
+def test_another_setting_can_take_the_place_of_a_required_one(
+    provider: str, missing: str, instead: dict[str, str]
+) -> None:
+    environ = {name: text for name, text in COMPLETE[provider].items() if name != missing}
+    load(ASP_CREDENTIALS_PROVIDER=provider, **environ, **instead)
+    assert missing in problems_of(ASP_CREDENTIALS_PROVIDER=provider, **environ)
+
+
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        ({}, "token"),
+        ({"vault_auth_token": "t", "vault_role_id": "r"}, "token"),
+        ({"vault_auth_token_file": "f"}, "token_file"),
+        ({"vault_role_id": "r"}, "approle"),
+        ({"vault_auth_role": "r"}, "kubernetes"),
+        ({"vault_auth_role": "r", "vault_jwt_file": "f"}, "jwt"),
+    ],
+)
+def test_the_login_method_is_told_by_what_is_set(given: dict[str, str], method: str) -> None:
+    assert vault_auth_method(given) == method
+
+
+@pytest.mark.parametrize(
+    ("method", "missing"),
+    [
+        ("token_file", {"ASP_VAULT_AUTH_TOKEN_FILE"}),
+        ("approle", {"ASP_VAULT_ROLE_ID"}),
+        ("kubernetes", {"ASP_VAULT_AUTH_ROLE"}),
+        ("jwt", {"ASP_VAULT_AUTH_ROLE", "ASP_VAULT_JWT_FILE"}),
+    ],
+)
+def test_a_chosen_login_method_misses_what_it_needs(method: str, missing: set[str]) -> None:
+    problems = problems_of(ASP_CREDENTIALS_PROVIDER="vault", ASP_VAULT_AUTH_METHOD=method, **COMPLETE["vault"])
+    assert problems.keys() == missing
+    assert all(sentence.endswith(f"ASP_VAULT_AUTH_METHOD is {method}") for sentence in problems.values())
+
+
+def test_options_of_roles_need_roles_and_are_one_or_as_many() -> None:
+    assert problems_of(ASP_ASSUME_ROLE_OPTIONS="{}") == {
+        "ASP_ASSUME_ROLE_OPTIONS": 'is "{}". Expected: nothing, because ASP_ASSUME_ROLE_ARNS is not set'
     }
+    arns = "arn:aws:iam::1:role/a arn:aws:iam::1:role/b"
+    load(ASP_ASSUME_ROLE_ARNS=arns, ASP_ASSUME_ROLE_OPTIONS="{}")
+    load(ASP_ASSUME_ROLE_ARNS=arns, ASP_ASSUME_ROLE_OPTIONS="[{}, {}]")
+    assert problems_of(ASP_ASSUME_ROLE_ARNS=arns, ASP_ASSUME_ROLE_OPTIONS="[{}, {}, {}]")[
+        "ASP_ASSUME_ROLE_OPTIONS"
+    ].endswith("Expected: one object for all roles, or 2: one for each of ASP_ASSUME_ROLE_ARNS")
 
 
 @pytest.mark.parametrize(
@@ -73,13 +131,13 @@ def test_awstoken_default_and_nothing_require_no_other_setting(
 
 def test_irsa_takes_the_role_that_eks_sets() -> None:
     environ = COMPLETE["irsa"] | {"ASP_ROLE_ARN": "", "AWS_ROLE_ARN": "arn:aws:iam::1:role/eks"}
-    assert problems_of(ASP_CREDENTIALS_PROVIDER="irsa", **environ).keys() == {"ASP_CREDENTIALS_PROVIDER"}
+    assert load(ASP_CREDENTIALS_PROVIDER="irsa", **environ).settings.role_arn == "arn:aws:iam::1:role/eks"
 
 
 def test_oidc_does_not_take_the_role_that_eks_sets() -> None:
     environ = COMPLETE["oidc"] | {"ASP_ROLE_ARN": "", "AWS_ROLE_ARN": "arn:aws:iam::1:role/eks"}
     problems = problems_of(ASP_CREDENTIALS_PROVIDER="oidc", **environ)
-    assert problems.keys() == {"ASP_CREDENTIALS_PROVIDER", "ASP_ROLE_ARN"}
+    assert problems.keys() == {"ASP_ROLE_ARN"}
     assert problems["ASP_ROLE_ARN"].startswith("is not set.")
     assert problems["ASP_ROLE_ARN"].endswith("AWS_ROLE_ARN, which is set, counts with irsa only")
 
@@ -87,7 +145,7 @@ def test_oidc_does_not_take_the_role_that_eks_sets() -> None:
 def test_a_wrong_role_that_eks_set_is_reported_as_wrong_and_not_as_missing() -> None:
     environ = COMPLETE["oidc"] | {"ASP_ROLE_ARN": "", "AWS_ROLE_ARN": "role"}
     problems = problems_of(ASP_CREDENTIALS_PROVIDER="oidc", **environ)
-    assert problems.keys() == {"ASP_CREDENTIALS_PROVIDER", "AWS_ROLE_ARN"}
+    assert problems.keys() == {"AWS_ROLE_ARN"}
     assert problems["AWS_ROLE_ARN"].startswith('is "role". Expected: the ARN')
 
 
@@ -113,7 +171,6 @@ def test_a_wrong_provider_is_one_problem_and_requires_nothing() -> None:
 def test_a_wrong_value_of_a_required_setting_is_one_problem() -> None:
     environ = COMPLETE["vault"] | {"ASP_VAULT_URL": "vault"}
     assert problems_of(ASP_CREDENTIALS_PROVIDER="vault", **environ).keys() == {
-        "ASP_CREDENTIALS_PROVIDER",
         "ASP_VAULT_URL",
     }
 

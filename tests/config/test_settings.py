@@ -8,7 +8,7 @@ import pytest
 
 from aws_signing_proxy.config.declaration import Declaration, Section
 from aws_signing_proxy.config.settings import Settings, declarations
-from aws_signing_proxy.config.values import LogFormat, LogLevel, TargetUrl
+from aws_signing_proxy.config.values import LogFormat, LogLevel, OpenIdDialect, OpenIdToken, TargetUrl
 
 TARGET = TargetUrl("https", "host", 443)
 
@@ -25,26 +25,9 @@ CONTRACT: list[tuple[str, str, str, object]] = [
     ("mgmt_bind_address", "ASP_MGMT_BIND_ADDRESS", "mgmt-bind-address", "127.0.0.1"),
     ("mgmt_port", "ASP_MGMT_PORT", "mgmt-port", 8081),
     ("credentials_provider", "ASP_CREDENTIALS_PROVIDER", "credentials-provider", None),
-    ("role_arn", "ASP_ROLE_ARN AWS_ROLE_ARN", "role-arn", None),
-    ("vault_url", "ASP_VAULT_URL", "vault-url", None),
-    ("vault_path", "ASP_VAULT_PATH ASP_VAULT_CREDENTIALS_PATH", "vault-path vault-credentials-path", None),
-    ("vault_auth_token", "ASP_VAULT_AUTH_TOKEN", "vault-auth-token vault-token", None),
-    (
-        "open_id_auth_server_url",
-        "ASP_OPEN_ID_AUTH_SERVER_URL",
-        "open-id-auth-server-url openid-auth-server-url",
-        None,
-    ),
-    ("open_id_client_id", "ASP_OPEN_ID_CLIENT_ID", "open-id-client-id openid-client-id", None),
-    ("open_id_client_secret", "ASP_OPEN_ID_CLIENT_SECRET", "open-id-client-secret openid-client-secret", None),
-    (
-        "is_open_id_fetch_async",
-        "ASP_ASYNC_OPEN_ID_CREDENTIALS_FETCH",
-        "async-open-id-credentials-fetch async-open-id-creds-fetch",
-        False,
-    ),
-    ("irsa_client_id", "ASP_IRSA_CLIENT_ID", "irsa-client-id", "aws-signing-proxy"),
-    ("web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE", "", None),
+    ("is_background_refresh", "ASP_BACKGROUND_REFRESH", "background-refresh", True),
+    ("credentials_wait_timeout_seconds", "ASP_CREDENTIALS_WAIT_TIMEOUT", "credentials-wait-timeout", 10.0),
+    ("credentials_fetch_timeout_seconds", "ASP_CREDENTIALS_FETCH_TIMEOUT", "credentials-fetch-timeout", 20.0),
     (
         "circuit_breaker_failure_threshold",
         "ASP_CIRCUIT_BREAKER_FAILURE_THRESHOLD",
@@ -52,11 +35,54 @@ CONTRACT: list[tuple[str, str, str, object]] = [
         5,
     ),
     ("circuit_breaker_timeout_seconds", "ASP_CIRCUIT_BREAKER_TIMEOUT", "circuit-breaker-timeout", 60.0),
-    ("body_memory_limit_bytes", "ASP_BODY_MEMORY_LIMIT", "body-memory-limit", 2**20),
-    ("body_memory_total_bytes", "ASP_BODY_MEMORY_TOTAL", "body-memory-total", 64 * 2**20),
+    ("role_arn", "ASP_ROLE_ARN AWS_ROLE_ARN", "role-arn", None),
+    ("role_session_duration_seconds", "ASP_ROLE_SESSION_DURATION", "role-session-duration", None),
+    ("irsa_client_id", "ASP_IRSA_CLIENT_ID AWS_ROLE_SESSION_NAME", "irsa-client-id", "aws-signing-proxy"),
+    ("web_identity_token_file", "AWS_WEB_IDENTITY_TOKEN_FILE", "", None),
+    ("assume_role_arns", "ASP_ASSUME_ROLE_ARNS", "assume-role-arns", None),
+    ("assume_role_options", "ASP_ASSUME_ROLE_OPTIONS", "assume-role-options", None),
+    ("open_id_auth_server_url", "ASP_OPEN_ID_AUTH_SERVER_URL", "open-id-auth-server-url openid-auth-server-url", None),
+    ("open_id_issuer_url", "ASP_OPEN_ID_ISSUER_URL", "open-id-issuer-url", None),
+    ("open_id_client_id", "ASP_OPEN_ID_CLIENT_ID", "open-id-client-id openid-client-id", None),
+    ("open_id_client_secret", "ASP_OPEN_ID_CLIENT_SECRET", "open-id-client-secret openid-client-secret", None),
+    ("open_id_client_secret_file", "ASP_OPEN_ID_CLIENT_SECRET_FILE", "open-id-client-secret-file", None),
+    ("open_id_client_key_file", "ASP_OPEN_ID_CLIENT_KEY_FILE", "open-id-client-key-file", None),
+    ("open_id_client_key_id", "ASP_OPEN_ID_CLIENT_KEY_ID", "open-id-client-key-id", None),
+    ("open_id_client_auth", "ASP_OPEN_ID_CLIENT_AUTH", "open-id-client-auth", None),
+    ("open_id_dialect", "ASP_OPEN_ID_DIALECT", "open-id-dialect", OpenIdDialect.AUTO),
+    ("open_id_scope", "ASP_OPEN_ID_SCOPE", "open-id-scope", None),
+    ("open_id_audience", "ASP_OPEN_ID_AUDIENCE", "open-id-audience", None),
+    ("open_id_token_kind", "ASP_OPEN_ID_TOKEN", "open-id-token", OpenIdToken.AUTO),
+    ("open_id_ca_bundle", "ASP_OPEN_ID_CA_BUNDLE", "open-id-ca-bundle", None),
+    (
+        "is_open_id_fetch_async",
+        "ASP_ASYNC_OPEN_ID_CREDENTIALS_FETCH",
+        "async-open-id-credentials-fetch async-open-id-creds-fetch",
+        False,
+    ),
+    ("vault_url", "ASP_VAULT_URL", "vault-url", None),
+    ("vault_path", "ASP_VAULT_PATH ASP_VAULT_CREDENTIALS_PATH", "vault-path vault-credentials-path", None),
+    ("vault_auth_method", "ASP_VAULT_AUTH_METHOD", "vault-auth-method", None),
+    ("vault_auth_mount", "ASP_VAULT_AUTH_MOUNT", "vault-auth-mount", None),
+    ("vault_auth_token", "ASP_VAULT_AUTH_TOKEN", "vault-auth-token vault-token", None),
+    ("vault_auth_token_file", "ASP_VAULT_AUTH_TOKEN_FILE", "vault-auth-token-file", None),
+    ("vault_auth_role", "ASP_VAULT_AUTH_ROLE", "vault-auth-role", None),
+    ("vault_role_id", "ASP_VAULT_ROLE_ID", "vault-role-id", None),
+    ("vault_secret_id", "ASP_VAULT_SECRET_ID", "vault-secret-id", None),
+    ("vault_secret_id_file", "ASP_VAULT_SECRET_ID_FILE", "vault-secret-id-file", None),
+    ("vault_jwt_file", "ASP_VAULT_JWT_FILE", "vault-jwt-file", None),
+    ("vault_namespace", "ASP_VAULT_NAMESPACE", "vault-namespace", None),
+    ("vault_ca_bundle", "ASP_VAULT_CA_BUNDLE", "vault-ca-bundle", None),
+    ("vault_client_cert", "ASP_VAULT_CLIENT_CERT", "vault-client-cert", None),
+    ("vault_client_key", "ASP_VAULT_CLIENT_KEY", "vault-client-key", None),
+    ("vault_aws_role_arn", "ASP_VAULT_AWS_ROLE_ARN", "vault-aws-role-arn", None),
+    ("vault_aws_ttl_seconds", "ASP_VAULT_AWS_TTL", "vault-aws-ttl", None),
+    ("vault_settling_timeout_seconds", "ASP_VAULT_SETTLING_TIMEOUT", "vault-settling-timeout", 15.0),
+    ("body_memory_limit_bytes", "ASP_BODY_MEMORY_LIMIT", "body-memory-limit", 1048576),
+    ("body_memory_total_bytes", "ASP_BODY_MEMORY_TOTAL", "body-memory-total", 67108864),
     ("spool_dir", "ASP_SPOOL_DIR", "spool-dir", None),
     ("max_body_bytes", "ASP_MAX_BODY", "max-body", 0),
-    ("max_head_size_bytes", "ASP_MAX_HEAD_SIZE", "max-head-size", 64 * 2**10),
+    ("max_head_size_bytes", "ASP_MAX_HEAD_SIZE", "max-head-size", 65536),
     ("max_connections", "ASP_MAX_CONNECTIONS", "max-connections", 10000),
     ("max_upstream_connections", "ASP_MAX_UPSTREAM_CONNECTIONS", "max-upstream-connections", 256),
     ("upstream_wait_timeout_seconds", "ASP_UPSTREAM_WAIT_TIMEOUT", "upstream-wait-timeout", 10.0),
@@ -121,7 +147,7 @@ def test_an_example_is_a_good_value(declared: Declaration) -> None:
 
 @each_setting
 def test_what_is_called_token_or_secret_is_secret(declared: Declaration) -> None:
-    assert declared.is_secret == declared.name.endswith(("_token", "_secret"))
+    assert declared.is_secret == declared.name.endswith(("_token", "_secret", "_secret_id"))
 
 
 def test_every_section_has_settings() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from aws_signing_proxy.credentials import CredentialStore, provider_for
+from aws_signing_proxy.credentials.static.awstoken import AwsTokenProvider
+from tests.credentials.stores import store_of
 
 
 def file_with(name: str) -> str:
@@ -22,10 +23,10 @@ def test_valid_credentials_outlive_a_broken_or_deleted_file_and_a_good_file_is_p
     logger = structlog.wrap_logger(structlog.PrintLogger(log), processors=[structlog.processors.JSONRenderer()])
 
     async def run() -> None:
-        store = CredentialStore(provider_for("awstoken", environ), logger=logger, poll_interval_seconds=3600)
+        store = store_of(AwsTokenProvider(environ), logger=logger, poll_interval_seconds=3600)
 
         async def key_id_after_a_check() -> str | None:
-            await store._check()
+            await store.refresher._check(store)
             return None if store.current is None else store.current.access_key_id
 
         await store.start()

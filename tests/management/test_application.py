@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from aws_signing_proxy.management.application import application
 from aws_signing_proxy.management.server import ManagementServer
 
+PATHS = ["/status/health", "/status/live", "/status/ready", "/status/credentials", "/status/metrics"]
 METRICS = (b"a_total 1\n", "text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -37,12 +39,15 @@ def ask(
     path: str,
     *,
     reasons: Callable[[], list[str]] = list,
+    credentials: Callable[[], dict[str, Any]] = lambda: {"valid": True},
     exposition: Callable[[], tuple[bytes, str]] = lambda: METRICS,
     metrics_path: str = "/status/metrics",
 ) -> Answer:
     async def run() -> bytes:
         server = ManagementServer(
-            application(reasons_not_ready=reasons, exposition=exposition, metrics_path=metrics_path)
+            application(
+                reasons_not_ready=reasons, credentials=credentials, exposition=exposition, metrics_path=metrics_path
+            )
         )
         await server.start("127.0.0.1", 0)
         try:
@@ -79,6 +84,25 @@ def test_ready_is_503_with_every_reason_against_it() -> None:
     assert json.loads(answer.body) == {"status": "not ready", "reasons": ["no credentials", "the proxy is stopping"]}
 
 
+def test_what_is_told_about_the_credentials_is_passed_on_as_json() -> None:
+    answer = ask("GET", "/status/credentials", credentials=lambda: {"valid": False, "problem": "none"})
+    assert (answer.status, json.loads(answer.body)) == (200, {"valid": False, "problem": "none"})
+    assert answer.fields["content-type"] == "application/json"
+
+
+def test_the_credentials_are_told_while_the_proxy_is_not_ready_because_that_is_when_people_ask() -> None:
+    assert ask("GET", "/status/credentials", reasons=lambda: ["no credentials"]).status == 200
+
+
+def test_what_cannot_be_told_about_the_credentials_is_500_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> dict[str, Any]:
+        raise ValueError("inside")
+
+    answer = ask("GET", "/status/credentials", credentials=fail)
+    assert answer.status == 500
+    assert b"inside" not in answer.body
+
+
 def test_metrics_are_passed_on_with_their_content_type() -> None:
     answer = ask("GET", "/status/metrics")
     assert (answer.status, answer.body) == (200, METRICS[0])
@@ -90,14 +114,14 @@ def test_the_metrics_path_can_be_chosen() -> None:
     assert ask("GET", "/status/metrics", metrics_path="/metrics").status == 404
 
 
-@pytest.mark.parametrize("path", ["/status/health", "/status/live", "/status/ready", "/status/metrics"])
+@pytest.mark.parametrize("path", PATHS)
 def test_head_is_answered_without_a_body(path: str) -> None:
     answer = ask("HEAD", path)
     assert (answer.status, answer.body) == (200, b"")
     assert int(answer.fields["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/status/health", "/status/live", "/status/ready", "/status/metrics"])
+@pytest.mark.parametrize("path", PATHS)
 def test_no_answer_may_be_stored(path: str) -> None:
     assert ask("GET", path).fields["cache-control"] == "no-store"
 
@@ -106,10 +130,7 @@ def test_no_answer_may_be_stored(path: str) -> None:
 def test_an_unknown_path_is_told_the_known_ones(path: str) -> None:
     answer = ask("GET", path)
     assert answer.status == 404
-    assert json.loads(answer.body) == {
-        "error": "Not Found",
-        "paths": ["/status/health", "/status/live", "/status/ready", "/status/metrics"],
-    }
+    assert json.loads(answer.body) == {"error": "Not Found", "paths": PATHS}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "MADEUP"])

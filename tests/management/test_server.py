@@ -19,7 +19,7 @@ REQUEST = b"GET /status/health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def server(**bounds: Any) -> ManagementServer:
-    app = application(reasons_not_ready=list, exposition=lambda: (b"", "text/plain"))
+    app = application(reasons_not_ready=list, credentials=dict, exposition=lambda: (b"", "text/plain"))
     return ManagementServer(app, **bounds)
 
 

@@ -12,9 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import REGISTRY
 
 from aws_signing_proxy import __version__
+from aws_signing_proxy.credentials.breaker import CircuitBreaker, CircuitState
+from aws_signing_proxy.credentials.fetch import Step
+from aws_signing_proxy.credentials.ledger import WHOLE_FETCH, FetchOutcome
 from aws_signing_proxy.errors import ErrorCode
-from aws_signing_proxy.observe.counters import METHOD_CLASSES, NUMBERS, STATUS_CLASSES, Counters, Limit
-from aws_signing_proxy.observe.exposition import CONTENT_TYPE, Exposition
+from aws_signing_proxy.observe.counters import (
+    METHOD_CLASSES,
+    NUMBERS,
+    STATUS_CLASSES,
+    Counters,
+    Distribution,
+    Limit,
+)
+from aws_signing_proxy.observe.exposition import BREAKER_COUNTS, BREAKER_STATES, CONTENT_TYPE, Exposition
 from aws_signing_proxy.observe.metrics import METRICS, PREFIX, Kind, metrics_page
 
 NOW = 1_000_000.0
@@ -22,31 +32,32 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 class FakeCredentials:
-    def __init__(self, *, problem: str | None = None, expires_at: float | None = None) -> None:
-        self.problem = problem
+    """Valid ones whose source has never failed, unless a test says otherwise."""
+
+    source = "vault"
+
+    def __init__(self, *, is_valid: bool = True, expires_at: float | None = None) -> None:
+        self.is_valid = is_valid
         self.expires_at = expires_at
+        self.waiting = 0
+        self.fetches = {"success": 0, "refused": 0, "failed": 0, "timeout": 0}
+        self.rejections_total = 0
+        self.breaker_state = "closed"
+        self.breaker_counts: Mapping[str, int] = {}
+        self.seconds: dict[str, Distribution] = {}
+
+    def durations(self) -> Mapping[str, Distribution]:
+        return self.seconds
 
 
-class FakeBreaker:
-    state = "half-open"
-    counts: Mapping[str, int] = {"requests": 7, "consecutive_failures": 3}
-
-
-def exposition(
-    counters: Counters, credentials: FakeCredentials | None = None, breaker: FakeBreaker | None = None
-) -> Exposition:
-    return Exposition(
-        snapshot=counters.snapshot,
-        credentials=credentials or FakeCredentials(),
-        clock=lambda: NOW,
-        breaker=breaker,
-    )
+def exposition(counters: Counters, credentials: FakeCredentials | None = None) -> Exposition:
+    return Exposition(snapshot=counters.snapshot, credentials=credentials or FakeCredentials(), clock=lambda: NOW)
 
 
 def samples(
-    counters: Counters, credentials: FakeCredentials | None = None, breaker: FakeBreaker | None = None
+    counters: Counters, credentials: FakeCredentials | None = None
 ) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    text, _ = exposition(counters, credentials, breaker).render()
+    text, _ = exposition(counters, credentials).render()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -128,12 +139,52 @@ def test_the_credentials_expiry_counts_down() -> None:
 
 
 def test_an_unknown_expiry_is_absent_rather_than_a_number() -> None:
-    found = samples(Counters(), FakeCredentials(problem="none"))
+    found = samples(Counters(), FakeCredentials(is_valid=False))
     assert plain(PREFIX + "credentials_expiry_seconds") not in found
     assert found[plain(PREFIX + "credentials_valid")] == 0
 
 
-def test_without_a_breaker_the_circuit_is_closed_and_nothing_was_counted() -> None:
+def test_an_expiry_that_is_over_is_negative() -> None:
+    found = samples(Counters(), FakeCredentials(is_valid=False, expires_at=NOW - 5))
+    assert found[plain(PREFIX + "credentials_expiry_seconds")] == -5
+
+
+def test_fetches_are_told_by_source_and_outcome_before_there_is_any() -> None:
+    credentials = FakeCredentials()
+    credentials.fetches["timeout"] = 3
+    found = samples(Counters(), credentials)
+    name = PREFIX + "credential_refreshes_total"
+    assert found[plain(name, source="vault", outcome="timeout")] == 3
+    for outcome in ("success", "refused", "failed"):
+        assert found[plain(name, source="vault", outcome=outcome)] == 0
+
+
+def test_the_time_of_a_fetch_is_told_as_a_whole_and_by_step() -> None:
+    credentials = FakeCredentials()
+    credentials.seconds = {
+        "total": Distribution((0.1, 1.0), (1, 2, 1), 6.0),
+        "authorization_server": Distribution((0.1, 1.0), (0, 1, 0), 0.5),
+    }
+    found = samples(Counters(), credentials)
+    name = PREFIX + "credential_refresh_duration_seconds"
+    assert found[plain(name + "_bucket", step="total", le="0.1")] == 1
+    assert found[plain(name + "_bucket", step="total", le="1.0")] == 3
+    assert found[plain(name + "_bucket", step="total", le="+Inf")] == 4
+    assert found[plain(name + "_count", step="total")] == 4
+    assert found[plain(name + "_sum", step="total")] == 6.0
+    assert found[plain(name + "_count", step="authorization_server")] == 1
+    assert plain(name + "_count", step="vault") not in found
+
+
+def test_requests_that_wait_and_refusals_of_the_service_are_told() -> None:
+    credentials = FakeCredentials()
+    credentials.waiting, credentials.rejections_total = 4, 2
+    found = samples(Counters(), credentials)
+    assert found[plain(PREFIX + "credentials_waiting")] == 4
+    assert found[plain(PREFIX + "credential_rejections_total")] == 2
+
+
+def test_a_circuit_that_was_never_needed_is_closed_and_has_counted_nothing() -> None:
     found = samples(Counters())
     assert found[plain("auth_circuit_breaker_state", state="closed")] == 1
     assert found[plain("auth_circuit_breaker_state", state="open")] == 0
@@ -143,7 +194,10 @@ def test_without_a_breaker_the_circuit_is_closed_and_nothing_was_counted() -> No
 
 
 def test_a_breaker_tells_its_state_and_counts() -> None:
-    found = samples(Counters(), breaker=FakeBreaker())
+    credentials = FakeCredentials()
+    credentials.breaker_state = "half-open"
+    credentials.breaker_counts = {"requests": 7, "consecutive_failures": 3}
+    found = samples(Counters(), credentials)
     assert found[plain("auth_circuit_breaker_state", state="half-open")] == 1
     assert found[plain("auth_circuit_breaker_state", state="closed")] == 0
     assert found[plain("auth_circuit_breaker_count", type="requests")] == 7
@@ -161,7 +215,9 @@ def test_nothing_is_exposed_that_is_not_declared_and_nothing_declared_is_missing
     done(counters)
     declared = {metric.name: metric for metric in METRICS}
     exposed = {}
-    for family in exposition(counters, FakeCredentials(expires_at=NOW)).families():
+    credentials = FakeCredentials(expires_at=NOW)
+    credentials.seconds = {"total": Distribution((1.0,), (1, 0), 0.5)}
+    for family in exposition(counters, credentials).families():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         exposed[name] = family
     assert exposed.keys() == declared.keys()
@@ -169,6 +225,11 @@ def test_nothing_is_exposed_that_is_not_declared_and_nothing_declared_is_missing
         assert family.type == declared[name].kind
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         assert labels == {label for label, _ in declared[name].labels}, name
+
+
+def test_the_states_are_those_of_the_breaker() -> None:
+    assert set(BREAKER_STATES) == set(CircuitState)
+    assert set(BREAKER_COUNTS) == set(CircuitBreaker(failure_threshold=1, timeout_seconds=1).counts)
 
 
 def test_names_follow_prometheus() -> None:
@@ -181,7 +242,8 @@ def test_names_follow_prometheus() -> None:
 
 def test_every_label_value_is_bounded_and_listed_in_the_page() -> None:
     page = metrics_page()
-    for value in (*METHOD_CLASSES, *STATUS_CLASSES, *ErrorCode, *Limit):
+    told_of_credentials = (*FetchOutcome, *Step, WHOLE_FETCH, *CircuitState, *BREAKER_COUNTS)
+    for value in (*METHOD_CLASSES, *STATUS_CLASSES, *ErrorCode, *Limit, *told_of_credentials):
         assert f"`{value}`" in page
 
 

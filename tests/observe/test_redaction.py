@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
@@ -144,3 +147,76 @@ def test_an_endless_structure_is_cut(redactor: Redactor) -> None:
     endless.append(endless)
     assert len(json.dumps(redactor.clean(endless))) < 100
     assert len(str(redactor.clean(list(range(100_000))))) < 2_000
+
+
+@pytest.fixture(name="_hasty")
+def _hasty() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_threads(*works: Callable[[], None]) -> None:
+    """Run all at once; raise what any of them raised."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(len(works))
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            start.wait(10)
+            work()
+        except BaseException as error:  # noqa: BLE001 - a thread's failure would be seen by nobody
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_threads_that_register_and_forget_at_once_lose_no_count() -> None:
+    redactor = Redactor()
+
+    def hold_shared() -> None:
+        for _ in range(300):
+            redactor.register("shared-by-all")
+            assert redactor.mask_known("shared-by-all") == MASK
+            redactor.forget("shared-by-all")
+
+    def hold_own(number: int) -> None:
+        secret = f"of-thread-{number}"
+        for _ in range(300):
+            redactor.register(secret)
+            assert redactor.mask_known(f"a {secret} b") == f"a {MASK} b"
+            redactor.forget(secret)
+            assert redactor.mask_known(secret) == secret
+
+    in_threads(*[hold_shared] * 4, *[lambda number=number: hold_own(number) for number in range(4)])
+    assert not redactor._holders
+    assert redactor._forms == ()
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_a_secret_that_stays_is_masked_at_every_moment_while_others_come_and_go(redactor: Redactor) -> None:
+    is_over = threading.Event()
+
+    def replace() -> None:
+        try:
+            for number in range(500):
+                new = (SECRET, f"another-{number:04}")
+                redactor.replace((), new)
+                redactor.replace(new, ())
+        finally:
+            is_over.set()
+
+    def read() -> None:
+        while not is_over.is_set():
+            assert redactor.mask(f"before {SECRET} after") == f"before {MASK} after"
+
+    in_threads(replace, read, read)
+    assert redactor._holders == {SECRET: 1}

@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
-from aws_signing_proxy.credentials.store import CredentialStore
 from aws_signing_proxy.observe.counters import Counters
-from aws_signing_proxy.observe.logs import get_logger
 from aws_signing_proxy.proxy.body import BodyLimits, BodyMemory
 from aws_signing_proxy.proxy.context import Context, Limits
 from aws_signing_proxy.proxy.downstream import DownstreamConnection
@@ -22,6 +21,7 @@ from aws_signing_proxy.proxy.route import Route
 from aws_signing_proxy.proxy.server import ProxyServer
 from aws_signing_proxy.sigv4 import Signer
 from aws_signing_proxy.upstream.upstream import Upstream
+from tests.credentials.stores import store_of
 from tests.upstream.fake_connector import FakeConnector
 from tests.upstream.fake_transport import FakeTransport
 
@@ -42,6 +42,7 @@ _LIMITS = Limits(
     response_timeout_seconds=60.0,
     progress_timeout_seconds=120.0,
     flush_interval_seconds=0.0,
+    credentials_wait_timeout_seconds=10.0,
 )
 
 
@@ -58,19 +59,29 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.0005)
 
 
-class _Provider:
+class SceneProvider:
+    """A local source that has `credentials`; where it is made remote (`is_local`), requests wait for a fetch."""
+
     name = "test"
 
     def __init__(self, credentials: Credentials | None) -> None:
         self.credentials = credentials
+        self.is_local = True
+        self.is_conclusive = False
 
     def has_changed(self) -> bool:
+        """Never."""
         return False
 
-    async def fetch(self) -> Credentials:
+    def retrieve(self, _fetch: Fetch) -> Credentials:
+        """Return what there is."""
         if self.credentials is None:
-            raise CredentialsUnavailableError((Attempt("nowhere", "there is nothing", "Put something there"),))
+            attempt = Attempt("nowhere", "there is nothing", "Put something there")
+            raise CredentialsUnavailableError((attempt,), is_conclusive=self.is_conclusive)
         return self.credentials
+
+    def close(self, _fetch: Fetch) -> None:
+        """Nothing was lent."""
 
 
 class Client:
@@ -128,10 +139,8 @@ class Scene:
             counters=self.counters,
             clock=lambda: self.now,
         )
-        self.provider = _Provider(Credentials("AKIDEXAMPLE", "the-secret", "the-token", source="test"))
-        self.credentials = CredentialStore(
-            self.provider, logger=get_logger("test"), clock=lambda: self.wall_now, monotonic=lambda: self.now
-        )
+        self.provider = SceneProvider(Credentials("AKIDEXAMPLE", "the-secret", "the-token", source="test"))
+        self.credentials = store_of(self.provider, clock=lambda: self.wall_now, monotonic=lambda: self.now)
         self.rewriter = HeadRewriter(
             signer=Signer(service="es", region="eu-central-1"),
             host=b"service.test",
@@ -166,6 +175,10 @@ class Scene:
     def respond(self, data: bytes, number: int = 0) -> None:
         """Let the proxy receive `data` from the upstream in one read."""
         self.service(number).protocol.data_received(data)
+
+    async def fetch_credentials(self) -> None:
+        """Let the background task make a fetch, which it makes by itself in no scene."""
+        await self.credentials.refresher._fetch(self.credentials)
 
     async def settle(self) -> None:
         """Let everything happen that is due in the event loop."""
@@ -218,7 +231,7 @@ def play(run: Callable[[Scene], Coroutine[Any, Any, None]], **options: Any) -> N
         scene = Scene(**options)
         problems: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-        await scene.credentials._fetch()
+        await scene.fetch_credentials()
         try:
             await run(scene)
             for connection in list(scene.server._connections):

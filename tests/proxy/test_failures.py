@@ -72,7 +72,7 @@ def test_without_credentials_nothing_is_forwarded_and_the_client_is_told_when_to
     async def run(scene: Scene) -> None:
         scene.provider.credentials = None
         scene.credentials.current = None
-        await scene.credentials._fetch()
+        await scene.fetch_credentials()
         client = scene.client()
         client.send(post(b"body"))
         assert b"\r\nRetry-After: 1\r\n" in client.transport.written
@@ -173,7 +173,7 @@ def test_a_bug_in_reading_a_response_ends_one_request_with_500(
         client.send(GET)
         await scene.settle()
         with monkeypatch.context() as patch:
-            patch.setattr("aws_signing_proxy.proxy.exchange.Relay", fail)
+            patch.setattr("aws_signing_proxy.proxy.relay.ResponseRelay.feed", fail)
             scene.respond(OK)
         assert client.take_problem() == (500, "internal_error")
         assert scene.service().is_aborted

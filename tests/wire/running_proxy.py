@@ -21,6 +21,8 @@ T = TypeVar("T")
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    # The SDKs' chain, where a test leaves it without the keys above, would ask an address that is not this machine's.
+    "AWS_EC2_METADATA_DISABLED": "true",
     "ASP_BIND_ADDRESS": "127.0.0.1",
     "ASP_PORT": "0",
     "ASP_MGMT_PORT": "0",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aws_signing_proxy.config.declaration import PREFIX
 from aws_signing_proxy.config.notation import quoted
-from aws_signing_proxy.config.rules import REQUIRED_BY_PROVIDER
+from aws_signing_proxy.config.rules import SETTINGS_OF_PROVIDER
 from aws_signing_proxy.config.settings import declarations
 from aws_signing_proxy.config.sources import SourceKind
 from aws_signing_proxy.config.values import CredentialsProvider
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROXY_VARIABLES", "advice_on", "unknown_variables"]
 
-# Honoured in a later version; until then nobody may believe that they are.
+# For the target honoured in a later version; until then nobody may believe that they are.
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -57,11 +57,11 @@ def _secret_flags(candidates: Mapping[str, Candidate]) -> Iterator[str]:
 def _unused_provider_settings(candidates: Mapping[str, Candidate]) -> Iterator[str]:
     """Somebody who configured Vault and forgot to choose it would be signed for with another identity."""
     chosen: CredentialsProvider = candidates["credentials_provider"].value or CredentialsProvider.DEFAULT
-    for provider, names in REQUIRED_BY_PROVIDER.items():
+    for provider, names in SETTINGS_OF_PROVIDER.items():
         unused = [
             candidates[name].environment_name
             for name in names
-            if name not in REQUIRED_BY_PROVIDER[chosen]
+            if name not in SETTINGS_OF_PROVIDER[chosen]
             and candidates[name].is_set
             and candidates[name].environment_name.startswith(PREFIX)  # EKS sets the AWS_ ones in every pod
             and name != "role_arn"  # of two providers: the others' settings tell them apart
@@ -73,4 +73,7 @@ def _unused_provider_settings(candidates: Mapping[str, Candidate]) -> Iterator[s
 def _proxy_variables(environ: Mapping[str, str]) -> Iterator[str]:
     found = [name for upper in PROXY_VARIABLES for name in (upper, upper.lower()) if environ.get(name)]
     if found:
-        yield f"{', '.join(found)}: not honoured by this version yet; requests go to the target directly."
+        yield (
+            f"{', '.join(found)}: honoured where credentials are fetched, not yet for the target; requests go to it "
+            "directly."
+        )

@@ -6,9 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from aws_signing_proxy.config import roles
 from aws_signing_proxy.config.notation import (
     UnexpectedValueError,
     parse_boolean,
@@ -21,7 +23,11 @@ from aws_signing_proxy.config.values import (
     CredentialsProvider,
     LogFormat,
     LogLevel,
+    OpenIdClientAuth,
+    OpenIdDialect,
+    OpenIdToken,
     TargetUrl,
+    VaultAuthMethod,
     is_host_name,
     normalised_ipv6,
 )
@@ -34,24 +40,30 @@ __all__ = [
     "BOOLEAN",
     "CREDENTIALS_PROVIDER",
     "DIRECTORY",
+    "ISSUER_URL",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "MANAGEMENT_PATH",
     "NAME_IN_SCOPE",
+    "OPEN_ID_CLIENT_AUTH",
+    "OPEN_ID_DIALECT",
+    "OPEN_ID_TOKEN",
     "PATH",
     "PEM_FILE",
     "PORT",
     "ROLE_ARN",
+    "ROLE_ARNS",
+    "ROLE_OPTIONS",
     "SOCKET_PATH",
     "TARGET_URL",
     "TOKEN_SERVER_URL",
+    "VAULT_AUTH_METHOD",
     "VAULT_PATH",
     "VAULT_URL",
     "Kind",
     "count",
     "duration",
     "problem_with_readable_file",
-    "session_name",
     "size",
     "text",
 ]
@@ -65,11 +77,8 @@ _MAX_SOCKET_PATH_BYTES = 107
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _NAME_IN_SCOPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]+:role/[\x21-\x7e]+")
-# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html, RoleSessionName
-_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_OTHER_MANAGEMENT_PATHS = ("/status/health", "/status/live", "/status/ready")
+_OTHER_MANAGEMENT_PATHS = ("/status/health", "/status/live", "/status/ready", "/status/credentials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +111,15 @@ def _show_url(text: str) -> str:
     return quoted(f"{scheme[0] if scheme else ''}{address}")
 
 
-def duration(*, least_seconds: float = 0, zero: str | None = None) -> Kind[float]:
+def duration(*, least_seconds: float = 0, most_seconds: float = inf, zero: str | None = None) -> Kind[float]:
     """A duration in seconds; `zero` says what 0 means, where it means something special."""
 
     def parse(text: str) -> float:
         seconds = parse_duration(text)
         if seconds < least_seconds:
             raise UnexpectedValueError(f"a duration of at least {least_seconds * 1000:g}ms")
+        if seconds > most_seconds:
+            raise UnexpectedValueError(f"a duration of at most {most_seconds:g}s")
         return seconds
 
     return Kind("DURATION", f"a duration such as 90s, 1m30s or 500ms{f'; 0 {zero}' if zero else ''}", parse)
@@ -202,6 +213,11 @@ def _parse_token_server_url(text: str) -> str:
     return _parse_url(text, has_query=True)
 
 
+def _parse_issuer_url(text: str) -> str:
+    # Kept to the letter: it is compared with what the discovery document says (RFC 8414, section 3.3).
+    return _parse_url(text, has_query=False)
+
+
 def _parse_vault_path(text: str) -> str:
     """A path below /v1/, with or without that and its slashes; returned bare: `engine/creds/role`."""
     path = text.strip("/")
@@ -280,27 +296,31 @@ def text(expected: str, *, placeholder: str = "TEXT") -> Kind[str]:
     return Kind(placeholder, expected, _parse_text)
 
 
-def session_name() -> Kind[str]:
-    """A role session name of STS."""
-    return Kind("NAME", "2 to 64 letters, digits and _+=,.@-", _matching(_SESSION_NAME))
-
-
 BOOLEAN: Kind[bool] = Kind("BOOLEAN", "true or false", parse_boolean)
 PORT: Kind[int] = Kind("PORT", "a port number from 0 to 65535", _parse_port)
 BIND_ADDRESS: Kind[str] = Kind("ADDRESS", "an IP address or host name, without port", _parse_bind_address)
 TARGET_URL: Kind[TargetUrl] = Kind("URL", "the URL to forward to", TargetUrl.parse, _show_url)
 NAME_IN_SCOPE: Kind[str] = Kind("NAME", "letters, digits and . _ -", _matching(_NAME_IN_SCOPE))
-ROLE_ARN: Kind[str] = Kind("ARN", "the ARN of the role to assume", _matching(_ROLE_ARN))
+ROLE_ARN: Kind[str] = Kind("ARN", "the ARN of the role to assume", _matching(roles.ROLE_ARN))
+ROLE_ARNS: Kind[tuple[str, ...]] = Kind("ARNS", "ARNs of roles", roles.parse_role_arns)
+ROLE_OPTIONS: Kind[tuple[roles.RoleOptions, ...]] = Kind(
+    "JSON", "a JSON object, or an array of them", roles.parse_role_options
+)
 VAULT_URL: Kind[str] = Kind("URL", "the base URL of Vault, http or https", _parse_vault_url, _show_url)
 VAULT_PATH: Kind[str] = Kind("PATH", "the path of the credentials in Vault", _parse_vault_path)
 TOKEN_SERVER_URL: Kind[str] = Kind(
     "URL", "the URL of the token endpoint, http or https", _parse_token_server_url, _show_url
 )
+ISSUER_URL: Kind[str] = Kind("URL", "the issuer's URL, http or https", _parse_issuer_url, _show_url)
 MANAGEMENT_PATH: Kind[str] = Kind("PATH", "a path that starts with / and has no ? # % { }", _parse_management_path)
 PATH: Kind[Path] = Kind("PATH", "the path of a file", _parse_path)
 PEM_FILE: Kind[Path] = Kind("PATH", "a readable file of certificates in PEM form", _parse_pem_file)
 DIRECTORY: Kind[Path] = Kind("PATH", "a directory that exists and can be written to", _parse_directory)
 SOCKET_PATH: Kind[Path] = Kind("PATH", "the path of a socket to create", _parse_socket_path)
 CREDENTIALS_PROVIDER: Kind[CredentialsProvider] = _choice(CredentialsProvider, "NAME")
+VAULT_AUTH_METHOD: Kind[VaultAuthMethod] = _choice(VaultAuthMethod, "NAME")
+OPEN_ID_DIALECT: Kind[OpenIdDialect] = _choice(OpenIdDialect, "NAME")
+OPEN_ID_CLIENT_AUTH: Kind[OpenIdClientAuth] = _choice(OpenIdClientAuth, "NAME")
+OPEN_ID_TOKEN: Kind[OpenIdToken] = _choice(OpenIdToken, "NAME")
 LOG_LEVEL: Kind[LogLevel] = _choice(LogLevel, "LEVEL")
 LOG_FORMAT: Kind[LogFormat] = _choice(LogFormat, "FORMAT")

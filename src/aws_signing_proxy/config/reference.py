@@ -46,8 +46,9 @@ wrong, and starts nothing.
 _CLOSING = """\
 ## Read from the environment by the credential sources
 
-These have no flags. They are the AWS SDKs' own, and are read by the credentials provider `awstoken` (and by the unset
-one, until this project has the SDKs' whole chain).
+These have no flags. They are the AWS SDKs' own. The credentials provider `awstoken` reads the first five rows;
+`default` (also meant where the provider is unset) reads these, and whatever else the SDKs' chain does; the last three
+count wherever STS is asked.
 
 | Environment | Meaning |
 |---|---|
@@ -56,11 +57,15 @@ one, until this project has the SDKs' whole chain).
 | `AWS_SHARED_CREDENTIALS_FILE` | The shared credentials file, `~/.aws/credentials` by default. |
 | `AWS_CONFIG_FILE` | The shared config file, `~/.aws/config` by default. |
 | `AWS_PROFILE` | The profile in these files, `default` by default. |
+| `AWS_ENDPOINT_URL_STS` | The URL of STS, instead of the regional endpoint of the region's partition. |
+| `AWS_CA_BUNDLE` | The certificates that are trusted for TLS to STS. |
+| `AWS_USE_FIPS_ENDPOINT` | `true`: the FIPS endpoint of STS. |
 
-## Not honoured yet
+## Honoured in part
 
-`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (in upper or lower case) are **not honoured** in this version:
-requests go to the target directly. Where one of them is set, the program says so at its start and in `check`.
+`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (in upper or lower case) are honoured where credentials are fetched: STS,
+Vault, the authorization server. For the target they are **not honoured** in this version: requests go to it directly.
+Where one of them is set, the program says so at its start and in `check`.
 
 ## Exit status
 

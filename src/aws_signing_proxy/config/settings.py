@@ -10,21 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from aws_signing_proxy.config import kinds
+from aws_signing_proxy.config.credential_settings import CredentialSettings
 from aws_signing_proxy.config.declaration import Declaration, Section, declarations_of, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aws_signing_proxy.config.values import CredentialsProvider, LogFormat, LogLevel, TargetUrl
+    from aws_signing_proxy.config.values import LogFormat, LogLevel, TargetUrl
 
 __all__ = ["Settings", "declarations", "shown_value"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings:
+class Settings(CredentialSettings):
     """The settings of one run, validated. Secrets are left out of its `repr`."""
 
     target_url: TargetUrl = setting(
@@ -88,107 +90,6 @@ class Settings:
         "ASP_MGMT_PORT",
         default="8081",
         summary="The management port; 0 takes any free one.",
-    )
-
-    credentials_provider: CredentialsProvider | None = setting(
-        kinds.CREDENTIALS_PROVIDER,
-        Section.CREDENTIALS,
-        "ASP_CREDENTIALS_PROVIDER",
-        unset="as awstoken",
-        summary="Where the AWS credentials come from; no other source is used. This version has awstoken: static "
-        "credentials from the environment, or the shared credentials and config files. default is the same for now. "
-        "oidc, vault and irsa are refused at start until they are built.",
-    )
-    role_arn: str | None = setting(
-        kinds.ROLE_ARN,
-        Section.CREDENTIALS,
-        "ASP_ROLE_ARN",
-        "AWS_ROLE_ARN",
-        example="arn:aws:iam::123456789012:role/some-role",
-        summary="The role to assume; required with oidc and irsa. AWS_ROLE_ARN, which EKS sets, counts with irsa only.",
-    )
-    vault_url: str | None = setting(
-        kinds.VAULT_URL,
-        Section.CREDENTIALS,
-        "ASP_VAULT_URL",
-        example="https://vault.example.com:8200",
-        summary="The base URL of Vault; required with vault.",
-    )
-    vault_path: str | None = setting(
-        kinds.VAULT_PATH,
-        Section.CREDENTIALS,
-        "ASP_VAULT_PATH",
-        "ASP_VAULT_CREDENTIALS_PATH",
-        example="/some-aws-engine/creds/some-aws-role",
-        summary="The path of the credentials in Vault, with or without leading slash or v1/; required with vault.",
-    )
-    vault_auth_token: str | None = setting(
-        kinds.text("the token to log in to Vault with", placeholder="TOKEN"),
-        Section.CREDENTIALS,
-        "ASP_VAULT_AUTH_TOKEN",
-        flags=("--vault-token",),
-        secret=True,
-        summary="The token to log in to Vault with; required with vault.",
-    )
-    open_id_auth_server_url: str | None = setting(
-        kinds.TOKEN_SERVER_URL,
-        Section.CREDENTIALS,
-        "ASP_OPEN_ID_AUTH_SERVER_URL",
-        flags=("--openid-auth-server-url",),
-        example="https://auth.example.com/token",
-        summary="The token endpoint of the authorization server; required with oidc.",
-    )
-    open_id_client_id: str | None = setting(
-        kinds.text("the OAuth client id"),
-        Section.CREDENTIALS,
-        "ASP_OPEN_ID_CLIENT_ID",
-        flags=("--openid-client-id",),
-        example="some-client",
-        summary="The OAuth client id; required with oidc.",
-    )
-    open_id_client_secret: str | None = setting(
-        kinds.text("the OAuth client secret", placeholder="SECRET"),
-        Section.CREDENTIALS,
-        "ASP_OPEN_ID_CLIENT_SECRET",
-        flags=("--openid-client-secret",),
-        secret=True,
-        summary="The OAuth client secret; required with oidc.",
-    )
-    is_open_id_fetch_async: bool = setting(
-        kinds.BOOLEAN,
-        Section.CREDENTIALS,
-        "ASP_ASYNC_OPEN_ID_CREDENTIALS_FETCH",
-        flags=("--async-open-id-creds-fetch",),
-        default="false",
-        summary="Fetch the credentials of oidc in the background, before a request needs them.",
-    )
-    irsa_client_id: str = setting(
-        kinds.session_name(),
-        Section.CREDENTIALS,
-        "ASP_IRSA_CLIENT_ID",
-        default="aws-signing-proxy",
-        summary="The role session name with irsa.",
-    )
-    web_identity_token_file: Path | None = setting(
-        kinds.PATH,
-        Section.CREDENTIALS,
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        example="/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
-        summary="The token file of irsa, which EKS sets; required with irsa.",
-    )
-    circuit_breaker_failure_threshold: int = setting(
-        kinds.count(),
-        Section.CREDENTIALS,
-        "ASP_CIRCUIT_BREAKER_FAILURE_THRESHOLD",
-        default="5",
-        summary="How many failures in a row to fetch credentials open the circuit breaker.",
-    )
-    circuit_breaker_timeout_seconds: float = setting(
-        kinds.duration(least_seconds=0.001),
-        Section.CREDENTIALS,
-        "ASP_CIRCUIT_BREAKER_TIMEOUT",
-        default="60s",
-        summary="How long the circuit breaker stays open.",
     )
 
     body_memory_limit_bytes: int = setting(
@@ -366,10 +267,11 @@ def shown_value(declared: Declaration, value: object) -> str:
     if declared.is_secret and value is not None:
         return "***"
     # Texts as they would be shown in a problem: a URL without its query, which may hold a secret.
-    return declared.kind.show(value) if isinstance(value, str) else repr(value)
+    return declared.kind.show(str(value)) if isinstance(value, str | PurePath) else repr(value)
 
 
 @cache
 def declarations() -> tuple[Declaration, ...]:
     """Return the declaration of every setting, in the order of the help and the documentation."""
-    return declarations_of(Settings)
+    sections = list(Section)
+    return tuple(sorted(declarations_of(Settings), key=lambda declared: sections.index(declared.section)))

@@ -1,5 +1,7 @@
 """Values of settings that are more than a number or a text."""
 
+# ruff: noqa: S105 - the words of settings, not secrets
+
 from __future__ import annotations
 
 import re
@@ -10,7 +12,18 @@ from typing import Literal
 
 from aws_signing_proxy.config.notation import UnexpectedValueError
 
-__all__ = ["CredentialsProvider", "LogFormat", "LogLevel", "TargetUrl", "is_host_name", "normalised_ipv6"]
+__all__ = [
+    "CredentialsProvider",
+    "LogFormat",
+    "LogLevel",
+    "OpenIdClientAuth",
+    "OpenIdDialect",
+    "OpenIdToken",
+    "TargetUrl",
+    "VaultAuthMethod",
+    "is_host_name",
+    "normalised_ipv6",
+]
 
 _URL = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?(?P<authority>[^/?#\\]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL
@@ -34,6 +47,40 @@ class CredentialsProvider(StrEnum):
     IRSA = "irsa"
     AWSTOKEN = "awstoken"
     DEFAULT = "default"
+
+
+class VaultAuthMethod(StrEnum):
+    """How the proxy logs in to Vault."""
+
+    TOKEN = "token"
+    TOKEN_FILE = "token_file"
+    APPROLE = "approle"
+    KUBERNETES = "kubernetes"
+    JWT = "jwt"
+
+
+class OpenIdDialect(StrEnum):
+    """What an authorization server speaks."""
+
+    AUTO = "auto"
+    JSON = "json"
+    OAUTH2 = "oauth2"
+
+
+class OpenIdClientAuth(StrEnum):
+    """How an OAuth client authenticates: OpenID Connect Core 1.0, section 9."""
+
+    CLIENT_SECRET_BASIC = "client_secret_basic"
+    CLIENT_SECRET_POST = "client_secret_post"
+    PRIVATE_KEY_JWT = "private_key_jwt"
+
+
+class OpenIdToken(StrEnum):
+    """Which token of an authorization server's answer is taken."""
+
+    AUTO = "auto"
+    ID_TOKEN = "id_token"
+    ACCESS_TOKEN = "access_token"
 
 
 class LogLevel(StrEnum):

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
+from typing import Final
 
 from aws_signing_proxy.sigv4.identity import Identity
 
-__all__ = ["Credentials", "InvalidValueError", "clean_key_id", "clean_secret", "clean_token"]
+__all__ = [
+    "STS_LEAD_SECONDS",
+    "VAULT_LEAD_SECONDS",
+    "Credentials",
+    "InvalidValueError",
+    "clean_key_id",
+    "clean_secret",
+    "clean_token",
+    "utc",
+]
+
+# How long before their expiry credentials are renewed, as the original proxy does it.
+STS_LEAD_SECONDS: Final = 300.0
+VAULT_LEAD_SECONDS: Final = 60.0
 
 
 class Credentials(Identity):
     """What the signer needs, with its expiry and its source.
 
     `expires_at` is in seconds since the epoch, None where the source names no end. `source` says in plain words
-    where they were found ("environment", "profile dev in /home/me/.aws/credentials"). The `repr` shows the last
-    four characters of the access key id, never a secret.
+    where they were found ("environment", "profile dev in /home/me/.aws/credentials"). `lead_seconds` is how long
+    before their expiry the source is to be asked again; `ask_again_at` (seconds since the epoch) is when it is to
+    be asked anyway, though they live longer or name no end: a token that has to be kept alive, keys that are
+    rotated without notice. The `repr` shows the last four characters of the access key id, never a secret.
     """
 
-    __slots__ = ("expires_at", "source")
+    __slots__ = ("ask_again_at", "expires_at", "lead_seconds", "source")
 
     def __init__(
         self,
@@ -27,10 +44,14 @@ class Credentials(Identity):
         *,
         expires_at: float | None = None,
         source: str,
+        lead_seconds: float = STS_LEAD_SECONDS,
+        ask_again_at: float | None = None,
     ) -> None:
         super().__init__(access_key_id, secret_access_key, session_token)
         self.expires_at = expires_at
         self.source = source
+        self.lead_seconds = lead_seconds
+        self.ask_again_at = ask_again_at
 
     def is_expired(self, now: float) -> bool:
         """Whether they are no longer good at `now` (seconds since the epoch). At the instant of expiry they are not."""
@@ -42,8 +63,23 @@ class Credentials(Identity):
             return (self.secret_access_key,)
         return (self.secret_access_key, self.session_token)
 
+    @property
+    def shown_id(self) -> str:
+        """The last four characters of the access key id: all that is shown of them."""
+        return f"…{self.access_key_id[-4:]}"
+
     def __repr__(self) -> str:
-        return f"<Credentials …{self.access_key_id[-4:]} from {self.source}>"
+        return f"<Credentials {self.shown_id} from {self.source}>"
+
+
+def utc(moment: float | None) -> str:
+    """Write a moment in seconds since the epoch for people, in RFC 3339; None where nobody knows it. Never raises."""
+    if moment is None:
+        return "an unknown time"
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g} s since 1970"  # a server's nonsense; what is told must not fail over it
 
 
 class InvalidValueError(ValueError):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import Credentials
 
-__all__ = ["Attempt", "CredentialsUnavailableError", "Provider"]
+__all__ = ["Attempt", "CredentialsUnavailableError", "NothingFoundError", "Provider"]
 
 
 class Attempt(NamedTuple):
@@ -28,14 +29,18 @@ class Attempt(NamedTuple):
 class CredentialsUnavailableError(Exception):
     """No credentials: every place that was looked at, in order.
 
-    `is_conclusive` means that the source is configured but broken (half a key pair, an unreadable file): then
-    nothing further may be asked, because requests would be signed as somebody whom the user did not mean.
+    `is_conclusive` means that the source is configured but broken (half a key pair, an unreadable file), or that its
+    server refused (400, 401, 403): asking again at once would not help, and nothing further may be asked, because
+    requests would be signed as somebody whom the user did not mean. Not conclusive: nothing there, a server that
+    cannot be reached, answers 5xx or not in time. `advice` is what to do about all of it, where that is something else
+    than the attempts' own.
     """
 
-    def __init__(self, attempts: tuple[Attempt, ...], *, is_conclusive: bool = False) -> None:
+    def __init__(self, attempts: tuple[Attempt, ...], *, is_conclusive: bool = False, advice: str = "") -> None:
         super().__init__(attempts)
         self.attempts = attempts
         self.is_conclusive = is_conclusive
+        self.advice = advice
 
     def __str__(self) -> str:
         """One sentence: every place with its reason, and what to do about the one that matters most."""
@@ -44,7 +49,7 @@ class CredentialsUnavailableError(Exception):
         places = "; ".join(f"{attempt.source}: {attempt.reason}" for attempt in self.attempts)
         # Where a source is broken that one is to be mended; where all are empty any will do, so the first is advised.
         advised = self.attempts[-1] if self.is_conclusive else self.attempts[0]
-        return f"{places} ({advised.advice})"
+        return f"{places} ({self.advice or advised.advice})"
 
     def explain(self) -> str:
         """Several lines for a terminal: one place each, with what to do below it."""
@@ -53,15 +58,29 @@ class CredentialsUnavailableError(Exception):
         return "\n".join(f"- {source}: {reason}\n  {advice}" for source, reason, advice in self.attempts)
 
 
+class NothingFoundError(CredentialsUnavailableError):
+    """No place that was looked at has any credentials, and none of them failed: there is nothing to wait for."""
+
+
 class Provider(Protocol):
-    """A source of credentials."""
+    """A source of credentials. Its methods block, and are called by one thread at a time."""
 
     @property
     def name(self) -> str:
-        """What the source is called in logs and settings ("awstoken")."""
+        """What the source is called in logs, metrics and settings ("awstoken")."""
 
-    async def fetch(self) -> Credentials:
+    @property
+    def is_local(self) -> bool:
+        """Whether the next `retrieve` asks nobody but this process's environment and files.
+
+        It is then called in the event loop, at once; otherwise in a thread, behind a circuit breaker.
+        """
+
+    def retrieve(self, fetch: Fetch) -> Credentials:
         """Return credentials as the source has them now. The caller checks whether they have expired.
+
+        `fetch` says how much time there is and whether kept ones will do, and is told what happens. Every wait of a
+        remote source is bounded by `fetch.timeout_seconds`.
 
         Raises:
             CredentialsUnavailableError: The source has none, or could not be asked; with the reasons.
@@ -69,3 +88,6 @@ class Provider(Protocol):
 
     def has_changed(self) -> bool:
         """Whether the source may hold others than at the last fetch. Cheap; False where only asking would tell."""
+
+    def close(self, fetch: Fetch) -> None:
+        """Give back what was lent (leases, tokens), as far as that succeeds in the time that `fetch` has. Once."""

@@ -1,119 +1,104 @@
 """The one object that owns credentials for the request path.
 
-Requests read one attribute, `current`. Everything that is slow or can fail happens in one background task,
-one fetch at a time: the first fetch, the re-read when the source has changed or somebody asked for it, and
-the retries with back-off after a failure. When to fetch is decided in one place, `_is_due`: refreshing ahead of
-expiry and a circuit breaker belong there.
-
-A failed fetch never takes away credentials that are still valid. Nothing here signs, and nothing here ever
-makes expired credentials look valid: `unavailable` is what a request without valid ones is answered with.
+Requests read one attribute, `current`. Everything that is slow or can fail happens in the `Refresher`'s background
+task. A failed fetch never takes away credentials that are still valid. Past their expiry, and before the first fetch,
+requests wait for the fetch that is under way, within bounds; then they are answered 503 with the reason
+(`unavailable`). Nothing here makes expired credentials look valid.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import time
-import traceback
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from aws_signing_proxy.credentials.model import Credentials
-from aws_signing_proxy.credentials.provider import CredentialsUnavailableError, Provider
+from aws_signing_proxy.credentials.model import Credentials, utc
+from aws_signing_proxy.credentials.refresher import Refresher
 from aws_signing_proxy.errors import ErrorCode, InternalError
 
-__all__ = ["CredentialStore", "Logger"]
-
-_FIRST_RETRY_SECONDS: Final = 1.0
-_LONGEST_RETRY_SECONDS: Final = 60.0
-# A doubled delay reaches the longest one after six failures; counting on would only grow the exponent.
-_MOST_DOUBLINGS: Final = 6
+__all__ = ["CredentialStore", "Waiter"]
 
 
-class Logger(Protocol):
-    """What the store needs of a logger: an event, and fields beside it. Satisfied by structlog's loggers."""
+class Waiter(Protocol):
+    """A request that has nothing to sign with yet. It keeps its own time, and leaves when that is over."""
 
-    def info(self, event: str, **fields: Any) -> Any:
-        """Log what went well."""
+    def on_credentials(self) -> None:
+        """There are valid credentials now."""
 
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Log what people should look at."""
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """Log what stops requests from being served."""
-
-
-def _ignore_secrets(_forgotten: tuple[str, ...], _new: tuple[str, ...]) -> None:
-    """Stand in where nobody wants to know which secrets are in use."""
+    def on_credentials_failed(self, error: InternalError) -> None:
+        """There will be none soon."""
 
 
 class CredentialStore:
-    """Holds the credentials that requests are signed with, and keeps them current.
+    """Holds the credentials that requests are signed with, and the requests that wait for some.
 
-    `clock` gives seconds since the epoch, which is what expiry is written in; `monotonic` times the retries.
-    `on_secrets_changed(forgotten, new)` is called before new credentials are used or logged, so that logs can be
-    kept clean of them.
+    `clock` gives seconds since the epoch. `on_secrets_changed(forgotten, new)` is called before new credentials are
+    used or logged, so that logs can be kept clean of them.
     """
 
     def __init__(
         self,
-        provider: Provider,
+        refresher: Refresher,
         *,
-        logger: Logger,
+        on_secrets_changed: Callable[[tuple[str, ...], tuple[str, ...]], None],
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        poll_interval_seconds: float = 1.0,
-        on_secrets_changed: Callable[[tuple[str, ...], tuple[str, ...]], None] = _ignore_secrets,
     ) -> None:
         self.current: Credentials | None = None
-        """The credentials of this instant. Whoever signs checks `is_expired` first, and raises `unavailable`."""
-        self._provider = provider
-        self._logger = logger
-        self._clock = clock
-        self._monotonic = monotonic
-        self._poll_interval_seconds = poll_interval_seconds
+        """The credentials of this instant. Where it is None or expired, a request asks `usable`."""
+        self.refresher = refresher
         self._on_secrets_changed = on_secrets_changed
-        self._wake = asyncio.Event()
-        self._is_reload_asked = False
-        self._task: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._retry_at = 0.0
-        self._reason: str | None = "they have not been fetched yet"
-        self._logged_reason: str | None = None
+        self._clock = clock
+        # What requests do not see until the next one asks `usable`: where nothing is fetched ahead, that is the sign
+        # that credentials are in use and worth renewing. It costs the path of a request nothing.
+        self._aside: Credentials | None = None
+        # In the order of their coming.
+        self._waiting: dict[Waiter, None] = {}
 
     async def start(self) -> None:
-        """Fetch once, then watch in the background. A failure is logged and kept, not raised."""
-        await self._fetch()
-        self._task = asyncio.create_task(self._watch(), name="credentials")
+        """Begin. A local source is read at once; for a remote one nobody waits. A failure is logged, not raised."""
+        await self.refresher.start(self)
 
     async def stop(self) -> None:
-        """End the background task, also in the middle of a fetch."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        await asyncio.wait({self._task})
-        self._task = None
+        """End, also in the middle of a fetch, and give back what was lent."""
+        await self.refresher.stop()
 
     def reload(self) -> None:
-        """Fetch again soon, changed or not (SIGHUP). Returns at once."""
-        self._is_reload_asked = True
-        self._wake.set()
+        """Fetch new ones soon, whatever there is (SIGHUP). Returns at once."""
+        self.refresher.order()
 
-    @property
-    def problem(self) -> str | None:
-        """Why requests cannot be signed now, for people; None while credentials are valid."""
-        now = self._clock()
+    # What requests ask
+
+    def usable(self, now: float) -> Credentials | None:
+        """Return credentials that are valid at `now` (seconds since the epoch); None where there are none."""
+        if self._aside is not None:
+            self.current, self._aside = self._aside, None
+            self.refresher.want()
         current = self.current
-        if current is not None and not current.is_expired(now):
-            return None
-        return self._sentence(current)
+        return None if current is None or current.is_expired(now) else current
 
-    @property
-    def expires_at(self) -> float | None:
-        """When the credentials in use expire, in seconds since the epoch; None where that is unknown."""
-        return None if self.current is None else self.current.expires_at
+    def check_worth_waiting(self, now: float) -> None:
+        """Raise what a request is answered with, where it is known that no credentials will come soon.
+
+        Raises:
+            InternalError: 503, with the reason and when to come back.
+        """
+        if not self.refresher.is_worth_waiting:
+            raise self.unavailable(now)
+
+    def wait(self, waiter: Waiter) -> None:
+        """Call the waiter back, once, when there are credentials or none will come soon; it may `leave` before."""
+        self._waiting[waiter] = None
+        self.refresher.want()
+
+    def leave(self, waiter: Waiter) -> None:
+        """Forget a waiter, if it is one."""
+        self._waiting.pop(waiter, None)
+
+    def reject(self, credentials: Credentials) -> None:
+        """Take a service's word that these are expired or unknown; where they are still in use, fetch others."""
+        if credentials is self.held:
+            self.refresher.reject(credentials)
 
     def unavailable(self, now: float) -> InternalError:
         """Return the error that a request without valid credentials is answered with (503).
@@ -121,112 +106,100 @@ class CredentialStore:
         `now` is in seconds since the epoch. The detail says why the last fetch failed; Retry-After is when the
         next one is due.
         """
-        current = self.current
-        is_expired = current is not None and current.is_expired(now)
+        held = self.held
+        is_expired = held is not None and held.is_expired(now)
         code = ErrorCode.CREDENTIALS_EXPIRED if is_expired else ErrorCode.CREDENTIALS_UNAVAILABLE
-        return InternalError(code, self._sentence(current), retry_after_seconds=self._retry_after_seconds())
+        return InternalError(code, self._sentence(held), retry_after_seconds=self._retry_after_seconds())
 
-    def _sentence(self, current: Credentials | None) -> str:
-        if current is None:
-            return f"The proxy has no AWS credentials: {self._reason or 'none were found'}."
-        ended = f"The AWS credentials from {current.source} expired at {_utc(current.expires_at)}"
-        if self._reason is None:
-            return f"{ended}: put new ones there (for environment variables, restart the proxy)."
-        return f"{ended}, and no new ones could be had: {self._reason}."
+    # What people and probes ask
+
+    @property
+    def held(self) -> Credentials | None:
+        """The credentials in use, expired ones too."""
+        return self.current if self._aside is None else self._aside
+
+    @property
+    def problem(self) -> str | None:
+        """Why requests cannot be signed now, for people; None while they can, or are to be tried."""
+        if self.is_valid:
+            return None
+        refresher = self.refresher
+        if not refresher.is_eager and not refresher.provider.is_local and not refresher.seconds_until_retry:
+            # They are fetched when a request comes: whoever kept requests away until then would wait forever.
+            return None
+        return self._sentence(self.held)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether there are credentials that have not expired."""
+        held = self.held
+        return held is not None and not held.is_expired(self._clock())
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the credentials in use expire, in seconds since the epoch; None where that is unknown."""
+        held = self.held
+        return None if held is None else held.expires_at
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for credentials."""
+        return len(self._waiting)
+
+    # What the refresher tells (see `Holder`)
+
+    def accept(self, fetched: Credentials) -> None:
+        """Use these from now on, and let those go on who waited."""
+        old = self.held
+        self._on_secrets_changed(() if old is None else old.secrets(), fetched.secrets())
+        self.current, self._aside = fetched, None
+        if fetched.is_expired(self._clock()):
+            return
+        for waiter in self._let_go():
+            waiter.on_credentials()
+
+    def set_aside(self) -> None:
+        """Let the next request ask `usable`."""
+        if self._aside is None:
+            self._aside, self.current = self.current, None
+
+    def on_failed(self, *, is_hopeless: bool) -> None:
+        """Let requests wait on where the next try may bring credentials in time; answer them where it will not."""
+        if not self._waiting:
+            return
+        if not is_hopeless:
+            self.refresher.want()
+            return
+        error = self.unavailable(self._clock())
+        for waiter in self._let_go():
+            waiter.on_credentials_failed(error)
+
+    def _let_go(self) -> Iterator[Waiter]:
+        """Yield those who wait now, in their order, each as it is forgotten: one may leave, or come back, meanwhile."""
+        for waiter in tuple(self._waiting):
+            if waiter in self._waiting:
+                del self._waiting[waiter]
+                yield waiter
+
+    def _sentence(self, held: Credentials | None) -> str:
+        refresher = self.refresher
+        reason = refresher.reason
+        open_seconds = refresher.seconds_until_breaker_closes
+        if open_seconds is not None:
+            reason = (
+                f"the circuit breaker before {refresher.provider.name} is open after repeated failures and lets the "
+                f"next try through in {math.ceil(open_seconds)} s; the last failure: {reason}"
+            )
+        if held is None:
+            return f"The proxy has no AWS credentials: {reason or 'none were found'}."
+        if refresher.is_handed_expired and reason is not None:
+            return f"The proxy has no valid AWS credentials: {reason}."  # which says which, and since when
+        ended = f"The AWS credentials from {held.source} expired at {utc(held.expires_at)}"
+        if reason is None:
+            advice = ": put new ones there (for environment variables, restart the proxy)"
+            return f"{ended}{advice if refresher.provider.is_local else ', and new ones are being fetched'}."
+        return f"{ended}, and no new ones could be had: {reason}."
 
     def _retry_after_seconds(self) -> int:
-        if self._failures == 0:
-            return max(1, math.ceil(self._poll_interval_seconds))
-        return max(1, math.ceil(self._retry_at - self._monotonic()))
-
-    async def _watch(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_interval_seconds):
-                    await self._wake.wait()
-            self._wake.clear()
-            await self._check()
-
-    async def _check(self) -> None:
-        """Fetch if that is due; the body of the background task's loop."""
-        if self._is_due():
-            self._is_reload_asked = False
-            await self._fetch()
-
-    def _is_due(self) -> bool:
-        if self._is_reload_asked or self._has_changed():
-            return True
-        if self._failures > 0:
-            return self._monotonic() >= self._retry_at
-        return self.current is not None and self.current.is_expired(self._clock())
-
-    def _has_changed(self) -> bool:
-        try:
-            return self._provider.has_changed()
-        except Exception as error:  # noqa: BLE001 - the watch must outlive any provider
-            # A provider that cannot even tell is asked again when the back-off says so, not every second.
-            if self._failures == 0:
-                self._failed(_unexpected(error))
-            return False
-
-    async def _fetch(self) -> None:
-        try:
-            fetched = await self._provider.fetch()
-        except CredentialsUnavailableError as error:
-            self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 - a provider's bug must not end the proxy
-            self._failed(_unexpected(error), frames="".join(traceback.format_tb(error.__traceback__)))
-        else:
-            self._succeeded(fetched)
-
-    def _succeeded(self, fetched: Credentials) -> None:
-        old = self.current
-        now = self._clock()
-        is_expired = fetched.is_expired(now)
-        if not is_expired or old is None or old.is_expired(now):
-            self._on_secrets_changed(() if old is None else old.secrets(), fetched.secrets())
-            self.current = fetched
-        if is_expired:
-            self._failed(f"those from {fetched.source} expired at {_utc(fetched.expires_at)}")
-            self._reason = None  # the source was asked and has nothing newer: `_sentence` says so by itself
-            return
-        self._failures = 0
-        self._reason = self._logged_reason = None
-        self._logger.info(
-            "credentials loaded" if old is None else "credentials reloaded",
-            provider=self._provider.name,
-            source=fetched.source,
-            access_key_id=f"…{fetched.access_key_id[-4:]}",
-            expires_at=None if fetched.expires_at is None else _utc(fetched.expires_at),
-        )
-
-    def _failed(self, reason: str, **fields: object) -> None:
-        self._failures += 1
-        delay = _FIRST_RETRY_SECONDS * 2 ** min(self._failures - 1, _MOST_DOUBLINGS)
-        self._retry_at = self._monotonic() + min(delay, _LONGEST_RETRY_SECONDS)
-        self._reason = reason
-        if reason == self._logged_reason:
-            return  # said once; a file that stays broken is not news every second
-        self._logged_reason = reason
-        current = self.current
-        if current is None or current.is_expired(self._clock()):
-            self._logger.error("no valid credentials", provider=self._provider.name, reason=reason, **fields)
-        else:
-            self._logger.warning(
-                "credentials could not be read again; the old ones stay in use",
-                provider=self._provider.name,
-                reason=reason,
-                in_use=current.source,
-                **fields,
-            )
-
-
-def _unexpected(error: Exception) -> str:
-    # Only the type: the message of an unforeseen exception may quote what the source answered.
-    return f"the provider failed unexpectedly ({type(error).__name__}); this is a bug, the log shows where"
-
-
-def _utc(moment: float | None) -> str:
-    if moment is None:
-        return "an unknown time"
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wait = self.refresher.seconds_until_retry
+        return max(1, math.ceil(self.refresher.poll_interval_seconds if wait is None else wait))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,18 +22,21 @@ _NOT_STORED: Final = {"cache-control": "no-store"}
 def application(
     *,
     reasons_not_ready: Callable[[], list[str]],
+    credentials: Callable[[], dict[str, Any]],
     exposition: Callable[[], tuple[bytes, str]],
     metrics_path: str = DEFAULT_METRICS_PATH,
 ) -> Starlette:
     """Return the ASGI application.
 
     `reasons_not_ready` gives a sentence for each reason why no request should be sent to the proxy now, none when it is
-    ready. `exposition` gives the metrics' text and its content type.
+    ready. `credentials` gives what is told about the credentials. `exposition` gives the metrics' text and its
+    content type.
 
     - `/status/health`: 200 and `{"status":"ok"}`, exactly as the original proxy answers it.
     - `/status/live`: 200 while the event loop runs. Credentials that are missing do not end the process, so a liveness
       probe must not look at them.
     - `/status/ready`: 200, or 503 with the reasons.
+    - `/status/credentials`: 200 and JSON: source, expiry, last fetch, circuit breaker; never a secret.
     - `metrics_path`: Prometheus text.
     """
 
@@ -42,6 +45,9 @@ def application(
         if reasons:
             return JSONResponse({"status": "not ready", "reasons": reasons}, 503, _NOT_STORED)
         return JSONResponse({"status": "ready"}, headers=_NOT_STORED)
+
+    async def about_credentials(_request: Request) -> Response:
+        return JSONResponse(credentials(), headers=_NOT_STORED)
 
     async def metrics(_request: Request) -> Response:
         text, content_type = exposition()
@@ -52,6 +58,7 @@ def application(
         Route("/status/health", _health),
         Route("/status/live", _live),
         Route("/status/ready", ready),
+        Route("/status/credentials", about_credentials),
         Route(metrics_path, metrics),
     ]
     paths = [route.path for route in routes]

@@ -62,6 +62,7 @@ class Limit(StrEnum):
     PROGRESS_TIMEOUT = "progress_timeout"
     DRAIN_TIMEOUT = "drain_timeout"
     FILE_DESCRIPTORS = "file_descriptors"
+    CREDENTIALS_WAIT = "credentials_wait"
 
 
 NUMBERS: Final = (

@@ -23,7 +23,7 @@ from aws_signing_proxy import __version__
 from aws_signing_proxy.observe.counters import STATUS_CLASSES, Distribution, Snapshot
 from aws_signing_proxy.observe.metrics import METRICS, PREFIX, Kind, Metric
 
-__all__ = ["CONTENT_TYPE", "Breaker", "CredentialsState", "Exposition", "NoBreaker"]
+__all__ = ["CONTENT_TYPE", "CredentialsState", "Exposition"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,34 +38,42 @@ BREAKER_COUNTS: Final = (
 
 
 class CredentialsState(Protocol):
-    """What is told about the credentials in use."""
+    """What is told about the credentials in use, where they come from, and the circuit breaker before that."""
 
     @property
-    def problem(self) -> str | None:
-        """Why nothing can be signed now; None while credentials are valid."""
+    def is_valid(self) -> bool:
+        """Whether there are credentials that have not expired."""
 
     @property
     def expires_at(self) -> float | None:
         """When they expire, in seconds since the epoch; None where that is unknown or there are none."""
 
-
-class Breaker(Protocol):
-    """What is told about the circuit breaker before the servers that credentials come from."""
+    @property
+    def source(self) -> str:
+        """What the source is called."""
 
     @property
-    def state(self) -> str:
+    def waiting(self) -> int:
+        """How many requests wait for credentials."""
+
+    @property
+    def fetches(self) -> Mapping[str, int]:
+        """How many fetches ended in which way."""
+
+    @property
+    def rejections_total(self) -> int:
+        """How often the service refused the credentials themselves."""
+
+    def durations(self) -> Mapping[str, Distribution]:
+        """Return how long fetches and their steps took, by step."""
+
+    @property
+    def breaker_state(self) -> str:
         """One of `BREAKER_STATES`."""
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def breaker_counts(self) -> Mapping[str, int]:
         """A number for each of `BREAKER_COUNTS`; an absent one is 0."""
-
-
-class NoBreaker:
-    """Credentials that need no server: the circuit is closed, and nothing was ever counted."""
-
-    state: str = "closed"
-    counts: Mapping[str, int] = {}
 
 
 class Exposition:
@@ -77,11 +85,10 @@ class Exposition:
         snapshot: Callable[[], Snapshot],
         credentials: CredentialsState,
         clock: Callable[[], float],
-        breaker: Breaker | None = None,
     ) -> None:
         # Our own registry: the library's global one would be shared with whatever else runs in the process.
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Families(snapshot, credentials, clock, NoBreaker() if breaker is None else breaker))
+        self._registry.register(_Families(snapshot, credentials, clock))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -103,7 +110,6 @@ class _Families(Collector):
         snapshot: Callable[[], Snapshot],
         credentials: CredentialsState,
         clock: Callable[[], float],
-        breaker: Breaker,
     ) -> None:
         self._snapshot = snapshot
         self._credentials = credentials
@@ -111,11 +117,20 @@ class _Families(Collector):
         self._labelled: dict[str, Callable[[Snapshot], Iterable[tuple[list[str], float]]]] = {
             PREFIX + "requests_total": _requests,
             PREFIX + "limits_hit_total": lambda now: [([limit], count) for limit, count in now.limits_hit.items()],
-            PREFIX + "credentials_valid": lambda _: [([], float(credentials.problem is None))],
+            PREFIX + "credentials_valid": lambda _: [([], float(credentials.is_valid))],
             PREFIX + "credentials_expiry_seconds": self._expiry,
+            PREFIX + "credentials_waiting": lambda _: [([], credentials.waiting)],
+            PREFIX + "credential_refreshes_total": lambda _: [
+                ([credentials.source, outcome], count) for outcome, count in credentials.fetches.items()
+            ],
+            PREFIX + "credential_rejections_total": lambda _: [([], credentials.rejections_total)],
             PREFIX + "build_info": lambda _: [(_build_info(), 1.0)],
-            "auth_circuit_breaker_state": lambda _: [([s], float(s == breaker.state)) for s in BREAKER_STATES],
-            "auth_circuit_breaker_count": lambda _: [([c], breaker.counts.get(c, 0)) for c in BREAKER_COUNTS],
+            "auth_circuit_breaker_state": lambda _: [
+                ([state], float(state == credentials.breaker_state)) for state in BREAKER_STATES
+            ],
+            "auth_circuit_breaker_count": lambda _: [
+                ([kind], credentials.breaker_counts.get(kind, 0)) for kind in BREAKER_COUNTS
+            ],
         }
 
     def collect(self) -> Iterator[Family]:
@@ -123,8 +138,10 @@ class _Families(Collector):
         for metric in METRICS:
             if metric.is_library:
                 continue
-            if metric.kind is Kind.HISTOGRAM:
-                yield _histogram(metric, getattr(now, _DISTRIBUTIONS[metric.name]))
+            if metric.name == _REFRESH_DURATION:
+                yield _histogram(metric, {(step,): each for step, each in self._credentials.durations().items()})
+            elif metric.kind is Kind.HISTOGRAM:
+                yield _histogram(metric, {(): getattr(now, _DISTRIBUTIONS[metric.name])})
             elif metric.number is not None:
                 yield _family(metric, [([], now.numbers[metric.number])])
             else:
@@ -135,6 +152,7 @@ class _Families(Collector):
         return [] if expires_at is None else [([], expires_at - self._clock())]
 
 
+_REFRESH_DURATION: Final = PREFIX + "credential_refresh_duration_seconds"
 _DISTRIBUTIONS: Final = {
     PREFIX + "request_duration_seconds": "total_seconds",
     PREFIX + "upstream_first_byte_seconds": "first_byte_seconds",
@@ -150,11 +168,13 @@ def _family(metric: Metric, samples: Iterable[tuple[list[str], float]]) -> Famil
     return family
 
 
-def _histogram(metric: Metric, distribution: Distribution) -> Family:
-    bounds = [*map(repr, distribution.bounds), "+Inf"]
-    family = HistogramMetricFamily(metric.name, metric.help)
-    cumulated = list(accumulate(distribution.counts))
-    family.add_metric([], list(zip(bounds, cumulated, strict=True)), sum_value=distribution.total)
+def _histogram(metric: Metric, distributions: Mapping[tuple[str, ...], Distribution]) -> Family:
+    """Return the family; `distributions` are by the values of the metric's labels."""
+    family = HistogramMetricFamily(metric.name, metric.help, labels=[name for name, _ in metric.labels])
+    for labels, distribution in distributions.items():
+        bounds = [*map(repr, distribution.bounds), "+Inf"]
+        cumulated = accumulate(distribution.counts)
+        family.add_metric(list(labels), list(zip(bounds, cumulated, strict=True)), sum_value=distribution.total)
     return family
 
 

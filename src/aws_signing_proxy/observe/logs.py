@@ -21,6 +21,7 @@ from aws_signing_proxy.observe.lines import Lines
 from aws_signing_proxy.observe.redaction import Redactor
 
 __all__ = [
+    "SECRETS_OF_LOG",
     "configure_logs",
     "forget_secret",
     "get_logger",
@@ -38,6 +39,8 @@ register_secret = _REDACTOR.register
 forget_secret = _REDACTOR.forget
 replace_secrets = _REDACTOR.replace
 mask_known_secrets = _REDACTOR.mask_known
+SECRETS_OF_LOG: Final = _REDACTOR
+"""The same as an object, for whoever registers, forgets and masks."""
 
 # A line break or an escape sequence in a value must not look like a line of ours, nor steer a terminal.
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}

@@ -62,6 +62,16 @@ def _library(name: str, kind: Kind, text: str, *, labels: tuple[tuple[str, str],
 
 _GENERATION: Final = (("generation", "`0`, `1`, `2`"),)
 
+_OUTCOMES: Final = (
+    "`success`; `refused`: the source is misconfigured or its server refused; `absent`: no place that was looked at "
+    "has any; `failed`: it could not be reached, or failed; `timeout`: it was given up, or could not begin because one "
+    "before it has not come back"
+)
+_STEPS: Final = (
+    "`total`: the whole fetch; a request to the `authorization_server`, to `vault`, to `sts`; `sdk`: the AWS SDK's own "
+    "chain"
+)
+
 METRICS: Final = (
     Metric(
         PREFIX + "requests_total",
@@ -136,6 +146,36 @@ METRICS: Final = (
         Kind.GAUGE,
         "Seconds until the credentials expire, negative after that; absent where they name no end.",
         unit="seconds",
+    ),
+    Metric(PREFIX + "credentials_waiting", Kind.GAUGE, "Requests that wait for credentials."),
+    Metric(
+        PREFIX + "credential_refreshes_total",
+        Kind.COUNTER,
+        "Fetches of credentials that have ended.",
+        labels=(
+            ("source", "the credentials provider: `awstoken`, `default`, `irsa`, `oidc`, `vault`"),
+            (
+                "outcome",
+                _OUTCOMES,
+            ),
+        ),
+    ),
+    Metric(
+        PREFIX + "credential_refresh_duration_seconds",
+        Kind.HISTOGRAM,
+        "Time that fetches of credentials took, whether they succeeded or not.",
+        labels=(
+            (
+                "step",
+                _STEPS,
+            ),
+        ),
+        unit="seconds",
+    ),
+    Metric(
+        PREFIX + "credential_rejections_total",
+        Kind.COUNTER,
+        "How often the service said that the credentials are expired or unknown, and others were fetched.",
     ),
     Metric(
         PREFIX + "build_info",

@@ -8,14 +8,17 @@ about to be written.
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import math
 import re
+import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 __all__ = ["MASK", "Redactor"]
 
@@ -42,6 +45,7 @@ _WRITTEN_OUT: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 _DEEPEST: Final = 5
 _MOST_ITEMS: Final = 200
 
@@ -52,21 +56,25 @@ class Redactor:
     def __init__(self) -> None:
         # Counted, because two owners may hold the same secret and let it go at different times.
         self._holders: Counter[str] = Counter()
+        # Credentials are fetched in a thread of their own, which registers what it meets.
+        self._lock = threading.RLock()
         self._forms: tuple[str, ...] = ()
 
     def register(self, secret: str) -> None:
-        """Replace `secret` from now on, as it is and as JSON, Python and URLs write it. Short values are ignored."""
+        """Replace `secret` from now on, also as JSON, Python, URLs, HTML, base64 write it. Short ones are ignored."""
         if len(secret) >= _SHORTEST_SECRET:
-            self._holders[secret] += 1
-            self._renew()
+            with self._lock:
+                self._holders[secret] += 1
+                self._renew()
 
     def forget(self, secret: str) -> None:
         """Take back one `register`."""
-        if secret in self._holders:
-            self._holders[secret] -= 1
-            if self._holders[secret] == 0:
-                del self._holders[secret]
-            self._renew()
+        with self._lock:
+            if secret in self._holders:
+                self._holders[secret] -= 1
+                if self._holders[secret] == 0:
+                    del self._holders[secret]
+                self._renew()
 
     def replace(self, forgotten: Iterable[str], new: Iterable[str]) -> None:
         """Register the new secrets, then forget the others: none that is in both is ever unknown in between."""
@@ -127,7 +135,21 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret), quote(secret, safe="")}
+    written = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    written |= {quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret, quote=False)}
+    return written | set(_in_base64(secret.encode("utf-8", "surrogatepass")))
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """Yield what base64 makes of the secret within something longer ("user:secret"), wherever it begins there.
+
+    Without the character at either end that depends on what surrounds it.
+    """
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + secret).decode()
+        core = encoded[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+        yield core
+        yield core.translate(_URL_SAFE)
 
 
 def _text(value: object) -> str:

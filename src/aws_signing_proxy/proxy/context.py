@@ -29,6 +29,7 @@ class Limits:
     response_timeout_seconds: float
     progress_timeout_seconds: float
     flush_interval_seconds: float
+    credentials_wait_timeout_seconds: float
 
 
 class Context:

@@ -1,7 +1,8 @@
 """One request and its response: the story of a request, from its head to the last byte of the answer.
 
     admit      judge the head: loop, target, credentials, limits        (nothing is read or sent before)
-    send       the body is here: ask for an upstream connection          (`Upstream.take`, or wait for one)
+    send       the body is here: wait for credentials, if there are none (`CredentialStore.wait`)
+    _acquire   ask for an upstream connection                           (`Upstream.take`, or wait for one)
     _transmit  sign with the credentials of this instant, send           (one synchronous step)
     on_upstream_data   read the response strictly, relay it as it came   (backpressure both ways)
     _finish    give the connection back, count, tell the client's connection
@@ -13,22 +14,21 @@ Every way out ends in `_conclude`, exactly once.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from hashlib import sha256
-from time import perf_counter
 
-from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError, Retry, UpstreamError
+from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError, Retry
 from aws_signing_proxy.http1.request import RequestHead
-from aws_signing_proxy.http1.response import ResponseHead
-from aws_signing_proxy.http1.response_reader import ResponseReader
 from aws_signing_proxy.observe.counters import Limit
+from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
-from aws_signing_proxy.proxy.limit_errors import body_too_large, exchange_deadline_error, unexpected_failure
 from aws_signing_proxy.proxy.record import RequestRecord
-from aws_signing_proxy.proxy.relay import HoldBack, Relay
+from aws_signing_proxy.proxy.relay import ResponseRelay
 from aws_signing_proxy.proxy.rewrite import PreparedHead
-from aws_signing_proxy.proxy.roles import Client, ResponseSink
+from aws_signing_proxy.proxy.roles import Client
 from aws_signing_proxy.proxy.sending import BodySender
+from aws_signing_proxy.proxy.signing import sign, usable_credentials, wait_for_credentials
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
 __all__ = ["Exchange"]
@@ -51,12 +51,10 @@ class Exchange:
         "_client",
         "_connection",
         "_context",
-        "_held_back",
         "_held_bytes",
         "_is_concluded",
         "_payload",
         "_prepared",
-        "_reader",
         "_record",
         "_relay",
         "_retries",
@@ -78,16 +76,19 @@ class Exchange:
         self._body_sha256: bytes | None = None
         self._held_bytes = 0
         self._connection: UpstreamConnection | None = None
-        self._reader: ResponseReader | None = None
-        self._relay: Relay | None = None
-        self._held_back: HoldBack | None = None
+        self._relay: ResponseRelay | None = None
         self._retries = 0
         self._sender: BodySender | None = None
         self._is_concluded = False
 
     def __repr__(self) -> str:
-        state = "concluded" if self._is_concluded else "responding" if self._relay else "sending"
+        state = "concluded" if self._is_concluded else "responding" if self._has_response else "sending"
         return f"<Exchange {self.request!r} {state}>"
+
+    @property
+    def _has_response(self) -> bool:
+        """Whether the client has been given the response's head: no other answer is possible any more."""
+        return self._relay is not None and self._relay.has_begun
 
     # The request
 
@@ -95,12 +96,10 @@ class Exchange:
         """Judge what the head alone tells. Raises ProxyError; nothing is read or forwarded then."""
         context = self._context
         self._prepared = context.route.rewriter.prepare(self.request)
-        credentials = context.route.credentials.current
-        now = context.wall_clock()
-        if credentials is None or credentials.is_expired(now):
-            raise context.route.credentials.unavailable(now)
+        if usable_credentials(context) is None:
+            context.route.credentials.check_worth_waiting(context.wall_clock())
         if self.request.body_length > context.limits.max_body_bytes:
-            raise body_too_large(context)
+            raise limit_errors.body_too_large(context)
 
     def send(self, payload: bytes, *, held_bytes: int = 0) -> None:
         """Send the request with a body that is in memory; `held_bytes` of it are counted in the bodies' memory."""
@@ -120,7 +119,20 @@ class Exchange:
             self._payload = body.in_memory
         self._acquire()
 
+    def on_credentials(self) -> None:
+        """The wait for credentials is over (see `Waiter`)."""
+        if not self._is_concluded:
+            self._guard(self._acquire)
+
+    def on_credentials_failed(self, error: ProxyError) -> None:
+        """There will be no credentials soon (see `Waiter`)."""
+        self.fail(error)
+
     def _acquire(self) -> None:
+        # None only: what expires from here on is noticed when it is to sign.
+        if self._context.route.credentials.current is None and usable_credentials(self._context) is None:
+            wait_for_credentials(self._context, self._client, self)
+            return
         upstream = self._context.route.upstream
         connection = None if self.needs_fresh else upstream.take(self._context.clock())
         if connection is not None:
@@ -137,9 +149,12 @@ class Exchange:
         """The wait for a connection is over (see `ConnectionWaiter`)."""
         if self._is_concluded:
             self._context.route.upstream.release(connection)
-            return
+        else:
+            self._guard(self._transmit, connection)
+
+    def _guard(self, step: Callable[..., None], *arguments: object) -> None:
         try:
-            self._transmit(connection)
+            step(*arguments)
         except Exception:  # noqa: BLE001 - it is logged, and ends this exchange only
             self.fail_unexpectedly("a request could not be sent")
 
@@ -157,19 +172,25 @@ class Exchange:
             context.route.upstream.discard(connection)
             self._try_again_on_fresh()
             return
+        credentials = usable_credentials(context)
+        if credentials is None:
+            # Through the loop: the next one in the queue may fare as this one does, and so on.
+            context.loop.call_soon(context.route.upstream.release, connection)
+            wait_for_credentials(self._context, self._client, self)
+            return
         # From here on the connection is ours: `fail` must find it, or it would be lost to the pool.
         self._connection = connection
+        assert self._prepared is not None
         try:
-            head = self._signed_head()
+            head = sign(context, self._prepared, credentials, self._record, self._body_length, self._body_sha256)
         except ProxyError as error:
             self._connection = None
-            # Through the loop: the next one in the queue may fail as this one did, and so on.
             context.loop.call_soon(context.route.upstream.release, connection)
             self.fail(error)
             return
         connection.uses += 1
         connection.user = self
-        self._reader = ResponseReader(is_head_request=self.request.method == b"HEAD")
+        self._relay = ResponseRelay(context, self._client, self.request, credentials)
         if self._body_length <= _ONE_WRITE_BYTES and (self._body is None or not self._body.is_spooled):
             connection.send(head + self._payload if self._payload else head)
             self._client.wait_at_most(context.limits.response_timeout_seconds, Limit.RESPONSE_TIMEOUT)
@@ -179,21 +200,6 @@ class Exchange:
             self._sender = BodySender(
                 self, connection, body=self._body, payload=self._payload, length=self._body_length
             )
-
-    def _signed_head(self) -> bytes:
-        context = self._context
-        credentials = context.route.credentials.current
-        now = context.wall_clock()
-        if credentials is None or credentials.is_expired(now):
-            raise context.route.credentials.unavailable(now)
-        prepared = self._prepared
-        assert prepared is not None
-        began = perf_counter()
-        head = context.route.rewriter.finish(
-            prepared, body_length=self._body_length, body_sha256=self._body_sha256, identity=credentials, now=now
-        )
-        self._record.signing_seconds = perf_counter() - began
-        return head
 
     def on_upstream_writable(self) -> None:
         """The upstream takes bytes again (see `ConnectionUser`)."""
@@ -206,7 +212,7 @@ class Exchange:
 
     def on_body_sent(self) -> None:
         """A large body is sent (see `SendingExchange`)."""
-        if self._relay is None:
+        if not self._has_response:
             self._client.wait_at_most(self._context.limits.response_timeout_seconds, Limit.RESPONSE_TIMEOUT)
 
     # The response
@@ -221,57 +227,32 @@ class Exchange:
             self.fail_unexpectedly("a response could not be handled")
 
     def _read_response(self, data: bytes) -> None:
-        reader = self._reader
-        assert reader is not None
-        self._record.on_first_byte()
-        reader.feed(data)
         relay = self._relay
-        if relay is None:
-            if reader.interim:
-                self._relay_interim(reader)
-            if reader.head is None:
-                return
-            relay = self._begin_relay(reader.head)
-        relay.write(reader)
-        if reader.is_complete:
-            self._finish()
+        assert relay is not None
+        self._record.on_first_byte()
+        relay.feed(data)
+        if relay.is_complete:
+            self._finish(relay)
+        elif not relay.has_begun:
+            return
         elif self._client.is_write_paused:
             self._pause()
         else:
             self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
 
-    def _begin_relay(self, head: ResponseHead) -> Relay:
-        context = self._context
-        sink: ResponseSink = self._client
-        if context.limits.flush_interval_seconds:
-            sink = self._held_back = HoldBack(sink, context.limits.flush_interval_seconds)
-        self._relay = Relay(sink, self.request, head, is_draining=context.is_draining)
-        return self._relay
-
-    def _relay_interim(self, reader: ResponseReader) -> None:
-        for head in reader.interim:
-            # 100 is for whoever sent Expect, and that was answered here; HTTP/1.0 knows no 1xx.
-            if head.status != 100 and not self.request.is_http10:  # noqa: PLR2004
-                self._client.write(head.render(body_length=0, is_http10=False, closes=False))
-        reader.interim.clear()
-
     def on_upstream_closed(self, *, is_clean: bool) -> None:
         """The upstream's connection ended before the response was complete (see `ConnectionUser`)."""
         connection, self._connection = self._connection, None
         self._stop_sending()
-        reader = self._reader
-        if reader is None or connection is None or self._is_concluded:
+        relay = self._relay
+        if relay is None or connection is None or self._is_concluded:
             return
-        if self._relay is not None and reader.feed_eof(is_clean=is_clean):
-            self._finish()
+        if relay.feed_eof(is_clean=is_clean):
+            self._finish(relay)
             return
-        # Not the reader's `has_begun`: it forgets interim responses, which the client may have seen.
+        # Not the relay's `has_begun`: it forgets interim responses, which the client may have seen.
         has_begun = self._record.first_byte_seconds is not None
-        error = UpstreamError(
-            ErrorCode.UPSTREAM_CLOSED,
-            f"{self._context.route.upstream.address} closed the connection "
-            f"{'in the middle of its response' if has_begun else 'without a response'}.",
-        )
+        error = limit_errors.upstream_closed(self._context, has_begun=has_begun)
         may_repeat = error.retry is Retry.ON_REUSED_CONNECTION and connection.is_reused and not has_begun
         if may_repeat and not self._retries and self.request.method in _IDEMPOTENT:
             self._try_again_on_fresh()
@@ -286,7 +267,7 @@ class Exchange:
 
     def on_client_paused(self) -> None:
         """The client takes no more for now: leave the rest of the response in the kernel."""
-        if self._connection is not None and self._relay is not None:
+        if self._connection is not None and self._has_response:
             self._pause()
 
     def _pause(self) -> None:
@@ -302,25 +283,17 @@ class Exchange:
 
     # Every way out
 
-    def _finish(self) -> None:
+    def _finish(self, relay: ResponseRelay) -> None:
         """The response is complete."""
-        reader, relay, connection = self._reader, self._relay, self._connection
-        assert reader is not None
-        assert reader.head is not None
-        assert relay is not None
         relay.end()
-        if self._held_back is not None:
-            self._held_back.flush()
-        self._connection = None
+        connection, self._connection = self._connection, None
         if connection is not None:
-            if reader.has_excess:
-                _LOG.warning("the upstream sent bytes behind its response; they were dropped, the connection closed")
             is_sent = self._sender is None or self._sender.is_done
-            if reader.head.keep_alive and not reader.has_excess and is_sent:
+            if relay.may_reuse_connection() and is_sent:
                 self._context.route.upstream.release(connection)
             else:
                 self._context.route.upstream.discard(connection)
-        self._conclude("ok", reader.head.status)
+        self._conclude("ok", relay.status)
         self._client.on_exchange_done(keep_alive=relay.keep_alive)
 
     def fail(self, error: ProxyError) -> None:
@@ -329,7 +302,7 @@ class Exchange:
             return
         self._drop_connection()
         self._conclude(error.code, error.status)
-        if self._relay is None:
+        if not self._has_response:
             self._client.answer(error)
         else:
             self._context.error_log.report(error)
@@ -338,25 +311,17 @@ class Exchange:
     def fail_unexpectedly(self, event: str) -> None:
         """End after an exception that nothing foresaw; called where it is handled."""
         _LOG.exception(event)
-        self.fail(unexpected_failure())
+        self.fail(limit_errors.unexpected_failure())
 
     def on_deadline(self, limit: Limit) -> None:
         """Nothing has changed for too long."""
         if not self._is_concluded:
-            self.fail(
-                exchange_deadline_error(
-                    self._context,
-                    limit,
-                    has_response=self._relay is not None,
-                    is_client_paused=self._client.is_write_paused,
-                )
-            )
+            paused, has_response = self._client.is_write_paused, self._has_response
+            self.fail(limit_errors.exchange_deadline(self._context, limit, has_response=has_response, is_paused=paused))
 
     def on_client_gone(self, code: ErrorCode = ErrorCode.CLIENT_CLOSED) -> None:
         """The client's connection is gone: what was done for it ends at once."""
-        if not self._is_concluded:
-            self._drop_connection()
-            self._conclude(code, DownstreamError(code, "").status)
+        self.refuse(DownstreamError(code, ""))
 
     def refuse(self, error: ProxyError) -> None:
         """Count a request that ends before it was sent; the client's connection answers it itself."""
@@ -370,6 +335,7 @@ class Exchange:
             self._context.route.upstream.discard(connection)
         else:
             self._context.route.upstream.leave(self)
+            self._context.route.credentials.leave(self)
 
     def _stop_sending(self) -> None:
         # Let go of, because each knows the other: bodies would stay until the garbage collector comes by.
@@ -380,8 +346,8 @@ class Exchange:
     def _conclude(self, code: str, status: int) -> None:
         self._is_concluded = True
         self._stop_sending()
-        if self._held_back is not None:
-            self._held_back.drop()
+        if self._relay is not None:
+            self._relay.drop()
         if self._held_bytes:
             self._context.bodies.memory.give(self._held_bytes)
         if self._body is not None:

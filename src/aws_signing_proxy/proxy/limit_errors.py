@@ -8,11 +8,12 @@ from aws_signing_proxy.proxy.context import Context
 
 __all__ = [
     "body_too_large",
-    "exchange_deadline_error",
+    "exchange_deadline",
     "head_too_large",
     "request_timeout",
     "too_many_connections",
     "unexpected_failure",
+    "upstream_closed",
 ]
 
 
@@ -59,13 +60,13 @@ def request_timeout(context: Context, limit: Limit) -> DownstreamError:
     return DownstreamError(ErrorCode.REQUEST_TIMEOUT, detail)
 
 
-def exchange_deadline_error(
-    context: Context, limit: Limit, *, has_response: bool, is_client_paused: bool
-) -> ProxyError:
+def exchange_deadline(context: Context, limit: Limit, *, has_response: bool, is_paused: bool) -> ProxyError:
     """Count and return the error for an exchange in which nothing has changed for too long."""
     context.counters.limits_hit[limit] += 1
     limits = context.limits
     where = context.route.upstream.address
+    if limit is Limit.CREDENTIALS_WAIT:
+        return _credentials_late(context)
     if limit is Limit.UPSTREAM_CONNECTIONS:
         return UpstreamError(
             ErrorCode.UPSTREAM_BUSY,
@@ -78,13 +79,29 @@ def exchange_deadline_error(
             ErrorCode.UPSTREAM_RESPONSE_TIMEOUT,
             f"{where} sent no response within {limits.response_timeout_seconds:g} s (ASP_RESPONSE_TIMEOUT).",
         )
-    if has_response and is_client_paused:
+    if has_response and is_paused:
         return DownstreamError(ErrorCode.CLIENT_STALLED, "The client did not take the response.")
     did_what = "sent no more of its response" if has_response else "took no more of the request"
     return UpstreamError(
         ErrorCode.UPSTREAM_STALLED,
         f"{where} {did_what} for {limits.progress_timeout_seconds:g} s (ASP_PROGRESS_TIMEOUT).",
     )
+
+
+def _credentials_late(context: Context) -> InternalError:
+    reason = context.route.credentials.unavailable(context.wall_clock())
+    waited = (
+        f"The request waited {context.limits.credentials_wait_timeout_seconds:g} s for credentials "
+        "(ASP_CREDENTIALS_WAIT_TIMEOUT)."
+    )
+    return InternalError(reason.code, f"{reason.detail} {waited}", retry_after_seconds=reason.retry_after_seconds)
+
+
+def upstream_closed(context: Context, *, has_begun: bool) -> UpstreamError:
+    """Return the error for an upstream's connection that ended; `has_begun`: its response had."""
+    when = "in the middle of its response" if has_begun else "without a response"
+    where = context.route.upstream.address
+    return UpstreamError(ErrorCode.UPSTREAM_CLOSED, f"{where} closed the connection {when}.")
 
 
 def unexpected_failure() -> InternalError:

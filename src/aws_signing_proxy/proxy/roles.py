@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from aws_signing_proxy.credentials.store import Waiter
 from aws_signing_proxy.errors import ProxyError
 from aws_signing_proxy.observe.counters import Limit
 
-__all__ = ["Client", "ConnectionRegistry", "ResponseSink", "SendingExchange"]
+__all__ = ["Client", "ConnectionRegistry", "ResponseSink", "SendingExchange", "WaitingExchange"]
 
 C_contra = TypeVar("C_contra", contravariant=True)
 
@@ -52,6 +53,13 @@ class SendingExchange(Protocol):
 
     def fail(self, error: ProxyError) -> None:
         """The body cannot be sent."""
+
+
+class WaitingExchange(Waiter, Protocol):
+    """The exchange that waits for credentials."""
+
+    def fail(self, error: ProxyError) -> None:
+        """There will be none."""
 
 
 class ConnectionRegistry(Protocol[C_contra]):

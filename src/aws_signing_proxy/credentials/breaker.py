@@ -1,0 +1,86 @@
+"""The circuit breaker before the servers that credentials come from: a state table, without clock or threads.
+
+    closed     fetches go through; so many failures in a row open it
+    open       no fetch for a while, so that a server that is down is left alone and nobody waits for it in vain
+    half-open  one fetch tries: if it succeeds the circuit closes, if not it opens again
+
+States, counts and their resetting at each change of state are those of gobreaker, which the original proxy uses, so
+that its metrics mean what they meant (https://pkg.go.dev/github.com/sony/gobreaker). Why it is not a library's:
+docs/decisions/0007-credential-libraries.md.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["CircuitBreaker", "CircuitState"]
+
+
+class CircuitState(StrEnum):
+    """The words are those of the metric `auth_circuit_breaker_state`."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half-open"
+
+
+class CircuitBreaker:
+    """Decides whether a fetch may be made. `now` is always monotonic, in seconds.
+
+    Every fetch is announced by `begin` and ends in one `succeed` or `fail`; one at a time.
+    """
+
+    __slots__ = ("_failure_threshold", "_open_until", "_timeout_seconds", "counts", "state")
+
+    def __init__(self, *, failure_threshold: int, timeout_seconds: float) -> None:
+        self._failure_threshold = failure_threshold
+        self._timeout_seconds = timeout_seconds
+        self._open_until = 0.0
+        self.state = CircuitState.CLOSED
+        self.counts = _no_counts()
+
+    def admits(self, now: float) -> bool:
+        """Whether a fetch may be made now."""
+        return self.state is not CircuitState.OPEN or now >= self._open_until
+
+    def seconds_until_retry(self, now: float) -> float:
+        """How long no fetch will be made; zero unless it is open."""
+        return max(0.0, self._open_until - now) if self.state is CircuitState.OPEN else 0.0
+
+    def begin(self) -> None:
+        """A fetch begins: a trial, where the circuit is open (its time is over, or an operator wants it)."""
+        if self.state is CircuitState.OPEN:
+            self._change(CircuitState.HALF_OPEN)
+        self.counts["requests"] += 1
+
+    def succeed(self) -> None:
+        """The fetch that was begun brought credentials."""
+        self.counts["total_successes"] += 1
+        self.counts["consecutive_successes"] += 1
+        self.counts["consecutive_failures"] = 0
+        if self.state is CircuitState.HALF_OPEN:
+            self._change(CircuitState.CLOSED)
+
+    def fail(self, now: float) -> None:
+        """The fetch that was begun brought none."""
+        self.counts["total_failures"] += 1
+        self.counts["consecutive_failures"] += 1
+        self.counts["consecutive_successes"] = 0
+        is_too_many = self.counts["consecutive_failures"] >= self._failure_threshold
+        if self.state is CircuitState.HALF_OPEN or is_too_many:
+            self._open_until = now + self._timeout_seconds
+            self._change(CircuitState.OPEN)
+
+    def _change(self, state: CircuitState) -> None:
+        self.state = state
+        self.counts = _no_counts()
+
+
+def _no_counts() -> dict[str, int]:
+    return {
+        "requests": 0,
+        "total_successes": 0,
+        "total_failures": 0,
+        "consecutive_successes": 0,
+        "consecutive_failures": 0,
+    }

@@ -1,0 +1,1 @@
+"""Static credentials: `awstoken` is the source, of `environment` and `shared_files`."""

@@ -1,0 +1,1 @@
+"""AWS STS: `service` asks it; `irsa` and `role_chain` are sources of credentials that stand on it."""
