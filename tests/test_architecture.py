@@ -22,15 +22,15 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"demo", "check"},
-    {"app", "credential_sources"},
+    {"app", "connections", "credential_sources"},
     {"management"},
     {"proxy"},
     {"credentials", "upstream", "observe"},
-    {"sigv4", "http1"},
+    {"sigv4", "http1", "tls"},
     {"errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(reversed(LAYERS)) for room in rooms}
-READERS_OF_CONFIG = {"app", "credential_sources", "cli", "check", "demo", "config"}
+READERS_OF_CONFIG = {"app", "connections", "credential_sources", "cli", "check", "demo", "config"}
 # sigv4 takes bytes and pairs, not a request object, so the two never meet.
 STRANGERS = [("sigv4", "http1"), ("http1", "sigv4")]
 

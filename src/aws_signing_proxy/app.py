@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aws_signing_proxy import __version__
 from aws_signing_proxy.config.loading import Loaded
 from aws_signing_proxy.config.settings import Settings
+from aws_signing_proxy.connections import Connections
 from aws_signing_proxy.credential_sources import is_eager, provider_for, secrets_of
 from aws_signing_proxy.credentials import CircuitBreaker, CredentialStore, Fetcher, Ledger, Refresher
 from aws_signing_proxy.management.application import application as management_application
@@ -33,9 +34,7 @@ from aws_signing_proxy.proxy.rewrite import HeadRewriter
 from aws_signing_proxy.proxy.route import Route
 from aws_signing_proxy.proxy.server import ProxyServer
 from aws_signing_proxy.sigv4 import Signer
-from aws_signing_proxy.upstream.connector import Connector, UpstreamAddress
-from aws_signing_proxy.upstream.tls import TlsSettings, client_context
-from aws_signing_proxy.upstream.upstream import Upstream
+from aws_signing_proxy.tls.contexts import CertificateFileError
 
 __all__ = ["Application", "CannotListenError", "run_proxy"]
 
@@ -62,7 +61,8 @@ class Application:
         self._secrets = secrets_of(settings, environ)
         SECRETS_OF_LOG.replace((), self._secrets)
         self.credentials = self._build_credentials(environ)
-        self._upstream = self._build_upstream()
+        self._connections = Connections(settings, self.counters)
+        self._upstream = self._connections.upstream
         self._context = self._build_context()
         self.server = ProxyServer(self._context)
         self.management = self._build_management()
@@ -79,9 +79,10 @@ class Application:
                 await self.server.bind_unix(str(settings.unix_socket))
         else:
             with _naming(f"{settings.bind_address}:{settings.port}", "ASP_BIND_ADDRESS and ASP_PORT"):
-                await self.server.bind_tcp(settings.bind_address, settings.port)
+                await self.server.bind_tcp(settings.bind_address, settings.port, tls=self._connections.tls)
         await self.credentials.start()
         await self.server.accept()
+        self._connections.watch.start()
         self._log.info(
             "ready",
             listens_on=self.listens_on,
@@ -99,13 +100,19 @@ class Application:
         if settings.unix_socket is not None:
             return f"unix:{settings.unix_socket}"
         host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
-        return f"http://{host}:{self.server.port}"
+        return f"{'http' if self._connections.tls is None else 'https'}://{host}:{self.server.port}"
+
+    def reload(self) -> None:
+        """Read credentials and certificates again (SIGHUP)."""
+        self.credentials.reload()
+        self._connections.watch.reload()
 
     async def stop(self, *, drain_timeout_seconds: float) -> None:
         """Finish what is under way within the time, then close everything. Health and metrics answer to the end."""
         is_drained = await self.server.drain(drain_timeout_seconds)
         if not is_drained:
             self._log.warning("not every request was done in time; the rest was cut off (ASP_DRAIN_TIMEOUT)")
+        await self._connections.watch.stop()
         await self._upstream.close()
         await self.credentials.stop()
         SECRETS_OF_LOG.replace(self._secrets, ())
@@ -124,6 +131,7 @@ class Application:
 
     def _snapshot(self) -> Snapshot:
         self._upstream.read_gauges()
+        self.counters.clock_offset_seconds = round(self._context.route.clock.offset_seconds)
         return self.counters.snapshot()
 
     def _build_credentials(self, environ: Mapping[str, str]) -> CredentialStore:
@@ -161,30 +169,15 @@ class Application:
             )
         )
 
-    def _build_upstream(self) -> Upstream:
-        settings, target = self._settings, self._settings.target_url
-        tls = None
-        if target.scheme == "https":
-            bundle = None if settings.ca_bundle is None else str(settings.ca_bundle)
-            tls = TlsSettings(client_context(bundle), target.host)
-        return Upstream(
-            Connector(
-                UpstreamAddress(target.host, target.port), tls, connect_timeout_seconds=settings.dial_timeout_seconds
-            ),
-            max_connections=settings.max_upstream_connections,
-            idle_timeout_seconds=settings.idle_conn_timeout_seconds,
-            max_age_seconds=settings.upstream_max_age_seconds,
-            counters=self.counters,
-            clock=time.monotonic,
-        )
-
     def _build_context(self) -> Context:
         settings, target = self._settings, self._settings.target_url
         rewriter = HeadRewriter(
             signer=Signer(service=settings.service, region=settings.region),
-            host=target.host_field_value.encode("ascii"),
+            host=self._connections.host,
             path_prefix=target.path_prefix.encode("ascii"),
             via_name=b"aws-signing-proxy-" + secrets.token_hex(8).encode(),
+            forward_to=self._connections.forward_to,
+            proxy_authorization=self._connections.proxy_authorization,
         )
         return Context(
             route=Route(upstream=self._upstream, credentials=self.credentials, rewriter=rewriter),
@@ -199,6 +192,7 @@ class Application:
                 progress_timeout_seconds=settings.progress_timeout_seconds or _NEVER,
                 flush_interval_seconds=settings.flush_interval_seconds,
                 credentials_wait_timeout_seconds=settings.credentials_wait_timeout_seconds,
+                upgrade_idle_timeout_seconds=settings.upgrade_idle_timeout_seconds or _NEVER,
             ),
             bodies=BodyLimits(
                 memory_limit_bytes=settings.body_memory_limit_bytes,
@@ -223,6 +217,9 @@ def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(settings, environ))
+    except CertificateFileError as error:
+        log.error("a certificate cannot be read", reason=str(error))  # noqa: TRY400 - likewise
+        return _EXIT_CANNOT_RUN
     except ssl.SSLError as error:
         # No traceback: it is a wrong file, not a bug.
         log.error("the trusted certificates cannot be read (ASP_CA_BUNDLE)", reason=str(error))  # noqa: TRY400
@@ -235,7 +232,7 @@ async def _run(settings: Settings, environ: Mapping[str, str]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_stop_signal, stopping)
-    loop.add_signal_handler(signal.SIGHUP, application.credentials.reload)
+    loop.add_signal_handler(signal.SIGHUP, application.reload)
     try:
         await application.start()
     except CannotListenError as error:

@@ -53,7 +53,12 @@ def is_eager(settings: Settings) -> bool:
 def secrets_of(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """Return the secrets that stand in the settings and in the environment's URLs, for the log to leave out."""
     values = (getattr(settings, declared.name) for declared in declarations() if declared.is_secret)
-    return [value for value in values if value is not None] + list(_passwords_in_urls(environ))
+    proxies = (settings.http_proxy, settings.https_proxy)
+    return [
+        *(value for value in values if value is not None),
+        *_passwords_in_urls(environ),
+        *(secret for proxy in proxies if proxy is not None for secret in proxy.secrets),
+    ]
 
 
 def _passwords_in_urls(environ: Mapping[str, str]) -> Iterator[str]:

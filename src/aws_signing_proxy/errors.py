@@ -76,6 +76,7 @@ class ErrorCode(StrEnum):
     UPSTREAM_CONNECT_FAILED = "upstream_connect_failed"
     UPSTREAM_CONNECT_TIMEOUT = "upstream_connect_timeout"
     UPSTREAM_TLS_FAILED = "upstream_tls_failed"
+    UPSTREAM_PROXY_FAILED = "upstream_proxy_failed"
     UPSTREAM_CLOSED = "upstream_closed"
     UPSTREAM_MALFORMED_RESPONSE = "upstream_malformed_response"
     UPSTREAM_RESPONSE_TIMEOUT = "upstream_response_timeout"
@@ -166,6 +167,8 @@ def _answer(code: ErrorCode) -> Answer:  # noqa: C901, PLR0911, PLR0912 - a tabl
             return _upstream(504, "The upstream did not accept a connection in time")
         case ErrorCode.UPSTREAM_TLS_FAILED:
             return _upstream(502, "No trusted TLS connection to the upstream")
+        case ErrorCode.UPSTREAM_PROXY_FAILED:
+            return _upstream(502, "The HTTP proxy on the way did not forward")
         case ErrorCode.UPSTREAM_CLOSED:
             return _upstream(502, "The upstream closed the connection", Retry.ON_REUSED_CONNECTION)
         case ErrorCode.UPSTREAM_MALFORMED_RESPONSE:

@@ -33,6 +33,8 @@ class _Process:
         self._file = tempfile.NamedTemporaryFile(prefix="clients-", suffix=".log")  # noqa: SIM115 - closed by `stop`
         # Nothing is inherited but what a program needs to start: no AWS_*, no *_PROXY, no home with a ~/.aws in it.
         base = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PYTHONUNBUFFERED": "1"}
+        if "PYTHONPATH" in os.environ:
+            base["PYTHONPATH"] = os.environ["PYTHONPATH"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", *arguments], env=base | dict(environ), stdout=self._file, stderr=self._file
         )
@@ -88,6 +90,11 @@ class ProxyProcess:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self._process.output
 
     def management(self, path: str) -> requests.Response:
         return _PLAIN.get(self.management_url + path, timeout=10)

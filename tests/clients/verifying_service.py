@@ -20,13 +20,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from aws_signing_proxy.sigv4 import Identity
 from aws_signing_proxy.sigv4.verification import SignatureRejected, Verifier
 
-__all__ = ["Received", "VerifyingService", "blob"]
+__all__ = ["Received", "Reply", "VerifyingService", "blob"]
 
 _HOP_FIELDS = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"}
 _HOP_FIELDS |= {b"expect", b"proxy-connection", b"proxy-authorization"}
@@ -71,14 +72,17 @@ class Received:
 
 
 @dataclass(slots=True)
-class _Answer:
+class Reply:
+    """An answer before it is framed."""
+
     status: int
     body: bytes
     content_type: str = "application/json; charset=UTF-8"
     is_chunked: bool = False
 
     @classmethod
-    def json(cls, status: int, content: Any) -> _Answer:
+    def json(cls, status: int, content: Any) -> Reply:
+        """Return a document."""
         return cls(status, json.dumps(content).encode())
 
 
@@ -86,7 +90,8 @@ class VerifyingService:
     """Listens on a free port of 127.0.0.1, in a thread, between `with` and its end.
 
     `identity` is who may sign, or a function that gives the identity of an access key id, None for an unknown one.
-    `requests` holds what arrived and was verified; `refused` holds AWS's codes of what was not.
+    `requests` holds what arrived and was verified; `refused` holds AWS's codes of what was not. Its clock, by which it
+    verifies and dates its answers, is `clock_offset_seconds` ahead.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class VerifyingService:
         self.requests: list[Received] = []
         self.refused: list[str] = []
         self.port = 0
+        self.clock_offset_seconds = 0.0
         identities = {identity.access_key_id: identity}.get if isinstance(identity, Identity) else identity
         self._verifier = Verifier(service=service, region=region, identities=identities)
         self._tls = tls
@@ -182,58 +188,67 @@ class VerifyingService:
             request = Received(match[1].decode(), match[2], fields, body, connection)
             await self._send(writer, request, self._answer(request))
 
-    def _answer(self, request: Received) -> _Answer:
+    def _answer(self, request: Received) -> Reply:
         try:
             verified = self._verifier.verify(
                 method=request.method.encode(),
                 raw_target=request.target,
                 fields=request.fields,
                 body_sha256=hashlib.sha256(request.body).hexdigest(),
-                now=time.time(),
+                now=self.now,
             )
         except SignatureRejected as rejected:
             self.refused.append(rejected.code)
-            return _Answer.json(rejected.status, {"code": rejected.code, "message": rejected.message})
+            return self.refusal(rejected)
         foreign = sorted(name.decode().lower() for name, _ in request.fields if name.lower() in _HOP_FIELDS)
         if foreign or request.values("host") != [self.authority]:
             self.refused.append(f"Host {request.values('host')}, fields of the hop {foreign}")
-            return _Answer.json(400, {"code": "NotForMe", "message": self.refused[-1]})
+            return Reply.json(400, {"code": "NotForMe", "message": self.refused[-1]})
         request = Received(
             request.method, request.target, request.fields, request.body, request.connection, verified.signed_headers
         )
         self.requests.append(request)
         return self._route(request)
 
-    def _route(self, request: Received) -> _Answer:  # noqa: PLR0911 - a table of routes
+    @property
+    def now(self) -> float:
+        """The time by its clock, in seconds since the epoch."""
+        return time.time() + self.clock_offset_seconds
+
+    def refusal(self, rejected: SignatureRejected) -> Reply:
+        """Return the answer to a request that is not signed right."""
+        return Reply.json(rejected.status, {"code": rejected.code, "message": rejected.message})
+
+    def _route(self, request: Received) -> Reply:  # noqa: PLR0911 - a table of routes
         match request.method, request.path:
             case (("PUT" | "POST"), [index, "_doc", document_id]):
                 self._documents.setdefault(index, {})[document_id] = json.loads(request.text)
-                return _Answer.json(201, {"_index": index, "_id": document_id, "result": "created"})
+                return Reply.json(201, {"_index": index, "_id": document_id, "result": "created"})
             case (("GET" | "HEAD"), [index, "_doc", document_id]):
                 return self._document(index, document_id)
             case "POST", ["_bulk"]:
-                return _Answer.json(200, {"errors": False, "items": list(self._bulk(request.text))})
+                return Reply.json(200, {"errors": False, "items": list(self._bulk(request.text))})
             case (("GET" | "POST"), [index, "_search"]):
                 return self._hits(index, 0, int(request.query.get("size", ["10"])[0]))
             case (("GET" | "POST"), ["_search", "scroll", *_]):
                 index, first, size = json.loads(request.text)["scroll_id"].split("|")
                 return self._hits(index, int(first), int(size))
             case "DELETE", ["_search", "scroll", *_]:
-                return _Answer.json(200, {"succeeded": True, "num_freed": 1})
+                return Reply.json(200, {"succeeded": True, "num_freed": 1})
             case "GET", ["_blob", size]:
                 is_chunked = request.query.get("framing") == ["chunked"]
-                return _Answer(200, blob(int(size)), "application/octet-stream", is_chunked=is_chunked)
+                return Reply(200, blob(int(size)), "application/octet-stream", is_chunked=is_chunked)
             case "PUT", ["bucket", _]:
-                return _Answer(200, b"", "application/xml")  # as S3 answers; boto3 takes anything else for an error
+                return Reply(200, b"", "application/xml")  # as S3 answers; boto3 takes anything else for an error
             case _:
                 digest = hashlib.sha256(request.body).hexdigest()
-                return _Answer.json(200, {"length": len(request.body), "sha256": digest, "path": request.path})
+                return Reply.json(200, {"length": len(request.body), "sha256": digest, "path": request.path})
 
-    def _document(self, index: str, document_id: str) -> _Answer:
+    def _document(self, index: str, document_id: str) -> Reply:
         stored = self._documents.get(index, {})
         if document_id not in stored:
-            return _Answer.json(404, {"_index": index, "_id": document_id, "found": False})
-        return _Answer.json(200, {"_index": index, "_id": document_id, "found": True, "_source": stored[document_id]})
+            return Reply.json(404, {"_index": index, "_id": document_id, "found": False})
+        return Reply.json(200, {"_index": index, "_id": document_id, "found": True, "_source": stored[document_id]})
 
     def _bulk(self, text: str) -> Iterator[dict[str, Any]]:
         lines = text.splitlines()
@@ -242,7 +257,7 @@ class VerifyingService:
             self._documents.setdefault(action["_index"], {})[action["_id"]] = json.loads(document)
             yield {"index": {"_index": action["_index"], "_id": action["_id"], "status": 201}}
 
-    def _hits(self, pattern: str, first: int, size: int) -> _Answer:
+    def _hits(self, pattern: str, first: int, size: int) -> Reply:
         stored = [
             {"_index": index, "_id": document_id, "_source": source}
             for index, documents in self._documents.items()
@@ -251,15 +266,16 @@ class VerifyingService:
         ]
         hits = {"total": {"value": len(stored), "relation": "eq"}, "hits": stored[first : first + size]}
         content = {"took": 1, "timed_out": False, "_scroll_id": f"{pattern}|{first + size}|{size}", "hits": hits}
-        return _Answer.json(200, content | {"_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0}})
+        return Reply.json(200, content | {"_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0}})
 
-    async def _send(self, writer: asyncio.StreamWriter, request: Received, answer: _Answer) -> None:
+    async def _send(self, writer: asyncio.StreamWriter, request: Received, answer: Reply) -> None:
         body, encoding = answer.body, ""
         is_json = answer.content_type.startswith("application/json")
         if is_json and any("gzip" in value for value in request.values("accept-encoding")):
             body, encoding = gzip.compress(body), "Content-Encoding: gzip\r\n"
         framing = "Transfer-Encoding: chunked" if answer.is_chunked else f"Content-Length: {len(body)}"
-        fields = f"Content-Type: {answer.content_type}\r\n{encoding}{framing}\r\n"
+        fields = f"Date: {formatdate(self.now, usegmt=True)}\r\nContent-Type: {answer.content_type}\r\n"
+        fields += f"{encoding}{framing}\r\n"
         writer.write(f"HTTP/1.1 {answer.status} Whatever\r\n{fields}\r\n".encode())
         if request.method == "HEAD":
             return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import trustme
 
 from aws_signing_proxy.config.loading import load_settings
 
@@ -27,12 +30,35 @@ def test_the_name_of_an_unknown_variable_cannot_act_on_a_terminal() -> None:
     assert warning.isprintable()
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy"])
-def test_a_proxy_in_the_environment_is_said_not_to_be_honoured(name: str) -> None:
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy"])
+def test_a_proxy_for_everything_is_said_not_to_be_honoured_for_the_target(name: str) -> None:
     assert warnings_of(**{name: "http://user:s3cr3t@proxy"}) == [
-        f"{name}: honoured where credentials are fetched, not yet for the target; requests go to it directly."
+        f"{name}: honoured where credentials are fetched, not for the target; set HTTPS_PROXY for it."
     ]
     assert warnings_of(**{name: ""}) == []
+    assert warnings_of(**{name: "http://proxy", "HTTPS_PROXY": "http://proxy"}) == []
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"])
+def test_the_proxies_that_are_honoured_bring_no_warning(name: str) -> None:
+    assert warnings_of(**{name: "proxy.test"}) == []
+
+
+def test_a_target_whose_certificate_is_not_verified_is_warned_of() -> None:
+    (warning,) = warnings_of(ASP_INSECURE_SKIP_VERIFY="true")
+    assert "not verified" in warning
+    assert "ASP_CA_BUNDLE" in warning
+
+
+def test_settings_of_tls_that_a_plain_target_has_no_use_for_are_named() -> None:
+    warnings = warnings_of(ASP_TARGET_URL="http://host", ASP_INSECURE_SKIP_VERIFY="true")
+    assert "ASP_INSECURE_SKIP_VERIFY: not used, because ASP_TARGET_URL is plain http." in warnings
+
+
+def test_tls_for_clients_is_said_not_to_be_spoken_on_a_unix_socket(tmp_path: Path) -> None:
+    trustme.CA().issue_cert("a.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "pair.pem")
+    (warning,) = warnings_of(ASP_TLS_CERT=str(tmp_path / "pair.pem"), ASP_UNIX_SOCKET=str(tmp_path / "s"))
+    assert warning.startswith("ASP_TLS_CERT: not used, because ASP_UNIX_SOCKET is set")
 
 
 def test_a_secret_in_a_flag_is_advised_against() -> None:

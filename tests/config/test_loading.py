@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+import trustme
 
 from aws_signing_proxy.config.declaration import Declaration
 from aws_signing_proxy.config.loading import Loaded, load_settings
@@ -56,10 +57,40 @@ GOOD_TEXTS = {
     "metrics_path": ("/one", "/two"),
     "vault_path": ("one", "two"),
     "body_memory_total_bytes": ("100MiB", "200MiB"),
+    "HOST": ("one.test", "two.test:8443"),
+    "HOSTS": ("one.test", "two.test,10.0.0.0/8"),
+    "HOST:PORT": ("one.test:1", "[::1]:2"),
 }
 
-# What else a setting needs to be right.
-BESIDE = {"assume_role_options": {"ASP_ASSUME_ROLE_ARNS": "arn:aws:iam::1:role/one"}}
+# Settings whose files must be what they are called, and the files of each.
+KEY_PAIRS = {
+    "tls_cert": "pair",
+    "client_cert": "pair",
+    "tls_key": "key",
+    "client_key": "key",
+    "tls_client_ca": "certificate",
+}
+
+
+def beside(declared: Declaration, folder: Path) -> dict[str, str]:
+    """Return what else a setting needs to be right."""
+    match declared.name:
+        case "assume_role_options":
+            return {"ASP_ASSUME_ROLE_ARNS": "arn:aws:iam::1:role/one"}
+        case "tls_key" | "tls_client_ca":
+            return {"ASP_TLS_CERT": str(folder / "one-pair")}
+        case "client_key":
+            return {"ASP_CLIENT_CERT": str(folder / "one-pair")}
+        case _:
+            return {}
+
+
+def write_key_pair(folder: Path) -> None:
+    certificate = trustme.CA().issue_cert("one.test")
+    for name in ("one", "two"):
+        certificate.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}-pair")
+        certificate.private_key_pem.write_to_path(folder / f"{name}-key")
+        certificate.cert_chain_pems[0].write_to_path(folder / f"{name}-certificate")
 
 
 def good_texts(declared: Declaration, folder: Path) -> tuple[str, str]:
@@ -72,6 +103,9 @@ def good_texts(declared: Declaration, folder: Path) -> tuple[str, str]:
         (folder / "two").mkdir()
         child = "s" if declared.name == "unix_socket" else ""
         return str(folder / "one" / child), str(folder / "two" / child)
+    if declared.name in KEY_PAIRS:
+        write_key_pair(folder)
+        return str(folder / f"one-{KEY_PAIRS[declared.name]}"), str(folder / f"two-{KEY_PAIRS[declared.name]}")
     for name in ("one", "two"):
         (folder / name).write_text("-----BEGIN CERTIFICATE-----")
     return str(folder / "one"), str(folder / "two")
@@ -83,17 +117,17 @@ def test_a_flag_counts_before_the_environment_and_that_before_the_default(
 ) -> None:
     one, two = good_texts(declared, tmp_path)
     first_name = declared.environment[0]
-    beside = BESIDE.get(declared.name, {})
+    others = beside(declared, tmp_path)
     if not declared.is_required:
         default = load()
         assert default.source_of(declared.name) == Source(SourceKind.DEFAULT)
 
-    from_environment = load(**{first_name: one}, **beside)
+    from_environment = load(**{first_name: one}, **others)
     assert getattr(from_environment.settings, declared.name) == declared.kind.parse(one)
     assert str(from_environment.source_of(declared.name)) == f"environment {first_name}"
 
     if declared.flags:
-        from_flag = load({declared.name: two}, **{first_name: one}, **beside)
+        from_flag = load({declared.name: two}, **{first_name: one}, **others)
         assert getattr(from_flag.settings, declared.name) == declared.kind.parse(two)
         assert str(from_flag.source_of(declared.name)) == f"flag {declared.flags[0]}"
 

@@ -12,6 +12,7 @@ from aws_signing_proxy.observe.counters import (
     TIME_BUCKETS_SECONDS,
     Counters,
     Limit,
+    SentAgain,
 )
 
 
@@ -114,7 +115,7 @@ def test_a_snapshot_does_not_change_any_more() -> None:
     snapshot = counters.snapshot()
     count(counters)
     counters.limits_hit[Limit.CONNECTIONS] += 1
-    counters.retries_total += 1
+    counters.retries[SentAgain.CLOCK_SKEW] += 1
     assert snapshot == Counters().snapshot()
 
 

@@ -23,6 +23,7 @@ from aws_signing_proxy.observe.counters import (
     Counters,
     Distribution,
     Limit,
+    SentAgain,
 )
 from aws_signing_proxy.observe.exposition import BREAKER_COUNTS, BREAKER_STATES, CONTENT_TYPE, Exposition
 from aws_signing_proxy.observe.metrics import METRICS, PREFIX, Kind, metrics_page
@@ -130,6 +131,15 @@ def test_every_limit_is_exposed_before_it_was_ever_hit() -> None:
     found = samples(counters)
     for limit in Limit:
         assert found[plain(PREFIX + "limits_hit_total", limit=limit)] == (2 if limit is Limit.HEAD_SIZE else 0)
+
+
+def test_every_cause_of_a_retry_is_exposed_before_there_was_one() -> None:
+    counters = Counters()
+    counters.retries[SentAgain.CLOCK_SKEW] += 2
+    found = samples(counters)
+    for cause in SentAgain:
+        assert found[plain(PREFIX + "retries_total", cause=cause)] == (2 if cause is SentAgain.CLOCK_SKEW else 0)
+    assert counters.retries_total == 2
 
 
 def test_the_credentials_expiry_counts_down() -> None:

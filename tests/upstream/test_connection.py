@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from aws_signing_proxy.tls.contexts import client_context
 from aws_signing_proxy.upstream.connection import UpstreamConnection
-from aws_signing_proxy.upstream.tls import TlsSettings, client_context
+from aws_signing_proxy.upstream.tls import TlsSettings
 from tests.upstream.conftest import Authority
 from tests.upstream.fake_transport import FakeTransport
 from tests.upstream.tls_server import TlsServer

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from aws_signing_proxy.errors import ErrorCode, ProxyError
+from aws_signing_proxy.tls.contexts import client_context
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 from aws_signing_proxy.upstream.connector import Connector, UpstreamAddress
-from aws_signing_proxy.upstream.tls import TlsSettings, client_context
+from aws_signing_proxy.upstream.tls import TlsSettings
 from tests.upstream.conftest import Authority
 
 

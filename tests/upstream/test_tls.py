@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aws_signing_proxy.upstream.tls import TlsEngine, TlsSettings, client_context
+from aws_signing_proxy.tls.contexts import client_context
+from aws_signing_proxy.tls.engine import TlsEngine
+from aws_signing_proxy.upstream.tls import TlsSettings
 from tests.upstream.conftest import Authority
 from tests.upstream.tls_server import TlsServer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 
-from aws_signing_proxy.upstream.tls import TlsEngine
+from aws_signing_proxy.tls.engine import TlsEngine
 
 __all__ = ["TlsServer"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from aws_signing_proxy.check.credentials import check_credentials
 from aws_signing_proxy.check.host_names import host_name_warnings
+from aws_signing_proxy.config.connection_rules import proxy_on_the_way
 
 if TYPE_CHECKING:
     from aws_signing_proxy.config.loading import Loaded
@@ -52,6 +53,8 @@ def run_check(
     echo(f"  target       {settings.target_url} ({loaded.source_of('target_url')})")
     echo(f"  service      {settings.service} ({loaded.source_of('service')})")
     echo(f"  region       {settings.region} ({loaded.source_of('region')})")
+    if (way := _way(settings)) is not None:
+        echo(f"  way there    {way}")
     echo(f"  listens on   {_listening(settings)}")
     echo(f"  management   {_address(settings.mgmt_bind_address, settings.mgmt_port)}")
     for name, shown, source in loaded.given():
@@ -91,7 +94,25 @@ def setting_warnings(settings: Settings) -> list[str]:
 def _listening(settings: Settings) -> str:
     if settings.unix_socket is not None:
         return f"the Unix domain socket {settings.unix_socket}"
-    return _address(settings.bind_address, settings.port)
+    where = _address(settings.bind_address, settings.port)
+    if settings.tls_cert is None:
+        return where
+    return f"{where}, TLS{'' if settings.tls_client_ca is None else ' with certificates of clients'}"
+
+
+def _way(settings: Settings) -> str | None:
+    """Return how connections get to the target; None where they go directly, as is usual."""
+    parts = []
+    if settings.connect_to is not None:
+        parts.append(f"to {settings.connect_to} instead (ASP_CONNECT_TO)")
+    proxy = proxy_on_the_way(settings, settings.target_url)
+    if proxy is not None:
+        parts.append(
+            f"through the HTTP proxy {proxy} ({'HTTPS_PROXY' if settings.target_url.is_tls else 'HTTP_PROXY'})"
+        )
+    elif settings.https_proxy is not None or settings.http_proxy is not None:
+        parts.append("through no HTTP proxy, by scheme, NO_PROXY, or because it is this machine")
+    return ", ".join(parts) or None
 
 
 def _address(host: str, port: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from aws_signing_proxy.config.connection_rules import connection_advice
 from aws_signing_proxy.config.declaration import PREFIX
 from aws_signing_proxy.config.notation import quoted
 from aws_signing_proxy.config.rules import SETTINGS_OF_PROVIDER
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
     from aws_signing_proxy.config.sources import Candidate
 
-__all__ = ["PROXY_VARIABLES", "advice_on", "unknown_variables"]
-
-# For the target honoured in a later version; until then nobody may believe that they are.
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+__all__ = ["advice_on", "unknown_variables"]
 
 
 def advice_on(candidates: Mapping[str, Candidate], environ: Mapping[str, str]) -> list[str]:
@@ -29,7 +27,7 @@ def advice_on(candidates: Mapping[str, Candidate], environ: Mapping[str, str]) -
         *unknown_variables(environ),
         *_secret_flags(candidates),
         *_unused_provider_settings(candidates),
-        *_proxy_variables(environ),
+        *connection_advice(candidates, environ),
     ]
 
 
@@ -68,12 +66,3 @@ def _unused_provider_settings(candidates: Mapping[str, Candidate]) -> Iterator[s
         ]
         if unused:
             yield f"{', '.join(unused)}: not used, because ASP_CREDENTIALS_PROVIDER is {chosen}, not {provider}."
-
-
-def _proxy_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    found = [name for upper in PROXY_VARIABLES for name in (upper, upper.lower()) if environ.get(name)]
-    if found:
-        yield (
-            f"{', '.join(found)}: honoured where credentials are fetched, not yet for the target; requests go to it "
-            "directly."
-        )

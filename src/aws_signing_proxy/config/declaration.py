@@ -24,12 +24,14 @@ class Section(StrEnum):
 
     TARGET = "Target and signing"
     LISTENING = "Listening"
+    TLS = "Listening: TLS"
     CREDENTIALS = "Credentials"
     ROLES = "Credentials: roles"
     OPEN_ID = "Credentials: OpenID Connect and OAuth 2.0"
     VAULT = "Credentials: Vault"
     LIMITS = "Bodies and limits"
     UPSTREAM = "Upstream connections"
+    WAY = "The way to the target"
     TIMEOUTS = "Timeouts"
     OBSERVE = "Logs and metrics"
 

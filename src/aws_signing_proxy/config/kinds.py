@@ -64,6 +64,7 @@ __all__ = [
     "count",
     "duration",
     "problem_with_readable_file",
+    "show_url",
     "size",
     "text",
 ]
@@ -95,7 +96,7 @@ class Kind(Generic[T]):
     show: Callable[[str], str] = quoted
 
 
-def _show_url(text: str) -> str:
+def show_url(text: str) -> str:
     """Show a URL without the parts that may hold a secret: user information, query and fragment.
 
     A password may hold any of / ? # @ where somebody forgot to encode it, so where an @ and a query
@@ -299,19 +300,19 @@ def text(expected: str, *, placeholder: str = "TEXT") -> Kind[str]:
 BOOLEAN: Kind[bool] = Kind("BOOLEAN", "true or false", parse_boolean)
 PORT: Kind[int] = Kind("PORT", "a port number from 0 to 65535", _parse_port)
 BIND_ADDRESS: Kind[str] = Kind("ADDRESS", "an IP address or host name, without port", _parse_bind_address)
-TARGET_URL: Kind[TargetUrl] = Kind("URL", "the URL to forward to", TargetUrl.parse, _show_url)
+TARGET_URL: Kind[TargetUrl] = Kind("URL", "the URL to forward to", TargetUrl.parse, show_url)
 NAME_IN_SCOPE: Kind[str] = Kind("NAME", "letters, digits and . _ -", _matching(_NAME_IN_SCOPE))
 ROLE_ARN: Kind[str] = Kind("ARN", "the ARN of the role to assume", _matching(roles.ROLE_ARN))
 ROLE_ARNS: Kind[tuple[str, ...]] = Kind("ARNS", "ARNs of roles", roles.parse_role_arns)
 ROLE_OPTIONS: Kind[tuple[roles.RoleOptions, ...]] = Kind(
     "JSON", "a JSON object, or an array of them", roles.parse_role_options
 )
-VAULT_URL: Kind[str] = Kind("URL", "the base URL of Vault, http or https", _parse_vault_url, _show_url)
+VAULT_URL: Kind[str] = Kind("URL", "the base URL of Vault, http or https", _parse_vault_url, show_url)
 VAULT_PATH: Kind[str] = Kind("PATH", "the path of the credentials in Vault", _parse_vault_path)
 TOKEN_SERVER_URL: Kind[str] = Kind(
-    "URL", "the URL of the token endpoint, http or https", _parse_token_server_url, _show_url
+    "URL", "the URL of the token endpoint, http or https", _parse_token_server_url, show_url
 )
-ISSUER_URL: Kind[str] = Kind("URL", "the issuer's URL, http or https", _parse_issuer_url, _show_url)
+ISSUER_URL: Kind[str] = Kind("URL", "the issuer's URL, http or https", _parse_issuer_url, show_url)
 MANAGEMENT_PATH: Kind[str] = Kind("PATH", "a path that starts with / and has no ? # % { }", _parse_management_path)
 PATH: Kind[Path] = Kind("PATH", "the path of a file", _parse_path)
 PEM_FILE: Kind[Path] = Kind("PATH", "a readable file of certificates in PEM form", _parse_pem_file)

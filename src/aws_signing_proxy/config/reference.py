@@ -61,11 +61,8 @@ count wherever STS is asked.
 | `AWS_CA_BUNDLE` | The certificates that are trusted for TLS to STS. |
 | `AWS_USE_FIPS_ENDPOINT` | `true`: the FIPS endpoint of STS. |
 
-## Honoured in part
-
-`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (in upper or lower case) are honoured where credentials are fetched: STS,
-Vault, the authorization server. For the target they are **not honoured** in this version: requests go to it directly.
-Where one of them is set, the program says so at its start and in `check`.
+`HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (see "The way to the target") count where credentials are fetched, too: STS,
+Vault, the authorization server. There the rules of Python's HTTP clients hold, and `ALL_PROXY` counts as well.
 
 ## Exit status
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aws_signing_proxy.config.connection_rules import broken_connection_rules
 from aws_signing_proxy.config.kinds import problem_with_readable_file
 from aws_signing_proxy.config.problems import Problem
 from aws_signing_proxy.config.sources import Source, SourceKind
@@ -97,6 +98,7 @@ def broken_rules(candidates: Mapping[str, Candidate], *, wrong: AbstractSet[str]
         yield from _ports(candidates)
     if not wrong & {"body_memory_limit_bytes", "body_memory_total_bytes"}:
         yield from _body_memory(candidates)
+    yield from broken_connection_rules(candidates, wrong)
 
 
 def _provider(candidates: Mapping[str, Candidate], wrong: AbstractSet[str]) -> Iterator[Broken]:

@@ -14,7 +14,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from aws_signing_proxy.config import kinds
-from aws_signing_proxy.config.credential_settings import CredentialSettings
+from aws_signing_proxy.config.connection_kinds import SIGN_HOST
+from aws_signing_proxy.config.connection_settings import ConnectionSettings
 from aws_signing_proxy.config.declaration import Declaration, Section, declarations_of, setting
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["Settings", "declarations", "shown_value"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Settings(CredentialSettings):
+class Settings(ConnectionSettings):
     """The settings of one run, validated. Secrets are left out of its `repr`."""
 
     target_url: TargetUrl = setting(
@@ -53,6 +54,15 @@ class Settings(CredentialSettings):
         flags=("--region",),
         default="eu-central-1",
         summary="The AWS region to sign for.",
+    )
+    sign_host: str | None = setting(
+        SIGN_HOST,
+        Section.TARGET,
+        "ASP_SIGN_HOST",
+        unset="the target's",
+        example="bucket.s3.eu-central-1.amazonaws.com",
+        summary="The Host field that is signed and sent. Where connections go to, and whose certificate is expected, "
+        "is still the target's.",
     )
 
     bind_address: str = setting(
@@ -217,6 +227,13 @@ class Settings(CredentialSettings):
         "ASP_DRAIN_TIMEOUT",
         default="30s",
         summary="How long requests in flight may take to finish after SIGTERM or SIGINT; 0 = they are cut off.",
+    )
+    upgrade_idle_timeout_seconds: float = setting(
+        kinds.duration(zero="means no limit"),
+        Section.TIMEOUTS,
+        "ASP_UPGRADE_IDLE_TIMEOUT",
+        default="10m",
+        summary="A WebSocket on which nothing moves, in either direction, is closed after this; 0 = no limit.",
     )
     flush_interval_seconds: float = setting(
         kinds.duration(),

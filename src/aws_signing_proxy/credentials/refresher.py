@@ -163,6 +163,13 @@ class Refresher:
         self._is_rejected = True
         self._wake.set()
 
+    @property
+    def is_renewing(self) -> bool:
+        """Whether credentials are being fetched, or will be at once because a service refused those in use."""
+        if self.is_fetching or not self._is_rejected or self._fetcher.is_busy:
+            return self.is_fetching
+        return self.provider.is_local or self.breaker.admits(self._monotonic())
+
     # What is planned
 
     @property
@@ -327,6 +334,8 @@ class Refresher:
         self._is_wanted = self._must_renew = False
         # Before the log line: the holder makes the new secrets known to the log.
         holder.accept(fetched)
+        if self._rejected != (fetched.access_key_id, fetched.session_token):
+            self._is_rejected = False  # those in use were refused while these were fetched
         self._logger.info(
             "credentials loaded" if old is None else "credentials reloaded",
             provider=self.provider.name,

@@ -100,6 +100,11 @@ class CredentialStore:
         if credentials is self.held:
             self.refresher.reject(credentials)
 
+    @property
+    def is_renewing(self) -> bool:
+        """Whether others than those in use are on their way: `wait` will be told how that ends."""
+        return self.refresher.is_renewing
+
     def unavailable(self, now: float) -> InternalError:
         """Return the error that a request without valid credentials is answered with (503).
 

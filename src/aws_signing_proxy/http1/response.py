@@ -24,6 +24,8 @@ _UNUSUAL_FIELD = re.compile(
     rb"\n(?:transfer-encoding|" + b"|".join(sorted(map(re.escape, HOP_BY_HOP))) + rb"):", re.IGNORECASE
 )
 _CONTENT_LENGTH_FIELD = re.compile(rb"\ncontent-length:[ \t]*(0|[1-9][0-9]{0,17})[ \t]*\r", re.IGNORECASE)
+_SWITCHING_PROTOCOLS = 101
+_SWITCH_SORTER = FieldSorter(cut=frozenset(), noted={b"connection", b"upgrade"})
 _START_LINE_FOR_LLHTTP = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -61,8 +63,8 @@ class ResponseHead:
 
     @property
     def is_interim(self) -> bool:
-        """Whether this is a 1xx response: another head follows it."""
-        return self.status < 200  # noqa: PLR2004 - the class of status codes
+        """Whether this is a 1xx response that another head follows."""
+        return self.status < 200 and self.status != _SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class of status codes
 
     def render(self, *, body_length: int, is_http10: bool, closes: bool) -> bytes:
         """Return the head as the client gets it, field lines untouched but for framing and connection.
@@ -91,10 +93,11 @@ def malformed(reason: str) -> UpstreamError:
     )
 
 
-def parse_response_head(head: bytes, *, is_head_request: bool) -> ResponseHead:
+def parse_response_head(head: bytes, *, is_head_request: bool, upgrade: bytes | None = None) -> ResponseHead:
     """Parse `head`, everything up to and with the empty line, of an answer to a HEAD request or another.
 
-    Raises UpstreamError for what RFC 9112 forbids or leaves open to two readings.
+    `upgrade`: the protocol that the request asked for, lower-case; 101 is taken for this one only. Raises UpstreamError
+    for what RFC 9112 forbids or leaves open to two readings.
     """
     line_end = head.index(b"\r\n")
     line = head[:line_end]
@@ -106,6 +109,8 @@ def parse_response_head(head: bytes, *, is_head_request: bool) -> ResponseHead:
     response = ResponseHead(status_line, block)
     if status_line.is_http10 or not _has_plain_framing(response, head[line_end:-2]):
         _decide_framing(response, is_http10=status_line.is_http10)
+    if response.status == _SWITCHING_PROTOCOLS:
+        _require_switch(response, block, upgrade)
     _apply_status(response, is_head_request=is_head_request)
     return response
 
@@ -174,12 +179,22 @@ def _apply_connection(response: ResponseHead, connection: set[bytes]) -> None:
         response.block = without_lines(response.block, nominated)
 
 
+def _require_switch(response: ResponseHead, block: bytes, upgrade: bytes | None) -> None:
+    """Let a 101 pass that switches to the protocol that was asked for (RFC 9110 section 15.2.2), and no other."""
+    if upgrade is None:
+        raise malformed("it switches protocols (101) though nothing asked it to")
+    _, noted = _SWITCH_SORTER.sort(block)
+    protocols = [value.lower() for name, value in noted if name == b"upgrade"]
+    options = {option for name, value in noted if name == b"connection" for option in connection_options(value)}
+    if protocols != [upgrade] or b"upgrade" not in options:
+        raise malformed("it switches protocols (101), but not to the one that was asked for")
+    # Cut like all that concerns one hop; here it concerns the next one too.
+    response.block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
+
+
 def _apply_status(response: ResponseHead, *, is_head_request: bool) -> None:
     """RFC 9112 section 6.3, rule 1: these have no body, whatever their fields say."""
     status = response.status
-    if status == 101:  # noqa: PLR2004
-        # Upgrade is never forwarded, so nothing can have been agreed on.
-        raise malformed("it switches protocols (101) though nothing asked it to")
     if status < 200 or status == 204:  # noqa: PLR2004
         response.body_length = 0
         # RFC 9110 section 8.6: there must be none here, and a client that believes it waits for a body.

@@ -26,6 +26,9 @@ class ResponseReader:
     the bytes of the body in that feed as they stood on the wire (chunk framing included; None when there are none),
     `content` the same without framing where the body is chunked. `is_complete` turns true with the last byte;
     `has_excess` when bytes came behind it, which belong to nobody: the connection must not be used again.
+
+    `upgrade`: the protocol that the request asked for, if any. Where the head is a 101 the connection speaks that from
+    there on: `switched` are the first bytes of it, None without a 101; the reader is not fed any more.
     """
 
     __slots__ = (
@@ -34,16 +37,19 @@ class ResponseReader:
         "_interim_heads",
         "_is_head_request",
         "_left",
+        "_upgrade",
         "content",
         "has_excess",
         "head",
         "interim",
         "is_complete",
         "piece",
+        "switched",
     )
 
-    def __init__(self, *, is_head_request: bool) -> None:
+    def __init__(self, *, is_head_request: bool, upgrade: bytes | None = None) -> None:
         self._is_head_request = is_head_request
+        self._upgrade = upgrade
         self._buffer = b""
         self._left = 0
         self._interim_heads = 0
@@ -54,6 +60,7 @@ class ResponseReader:
         self.content: list[memoryview] | None = None
         self.is_complete = False
         self.has_excess = False
+        self.switched: bytes | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -96,7 +103,7 @@ class ResponseReader:
             if end < 0:
                 return self._keep_incomplete(data, searched)
             _check_head_length(end + 4)
-            head = parse_response_head(data[: end + 4], is_head_request=self._is_head_request)
+            head = parse_response_head(data[: end + 4], is_head_request=self._is_head_request, upgrade=self._upgrade)
             data = data[end + 4 :]
             searched = 0
             if not head.is_interim:
@@ -105,6 +112,10 @@ class ResponseReader:
             if self._interim_heads > MAX_INTERIM_HEADS:
                 raise malformed(f"more than {MAX_INTERIM_HEADS} interim (1xx) heads came before it")
             self.interim.append(head)
+        if head.status == 101:  # noqa: PLR2004 - RFC 9110 section 15.2.2
+            self.head = head
+            self.switched = data
+            return b""
         self._begin_body(head)
         return data
 

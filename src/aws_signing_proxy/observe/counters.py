@@ -22,6 +22,7 @@ __all__ = [
     "Counters",
     "Distribution",
     "Limit",
+    "SentAgain",
     "Snapshot",
 ]
 
@@ -63,6 +64,16 @@ class Limit(StrEnum):
     DRAIN_TIMEOUT = "drain_timeout"
     FILE_DESCRIPTORS = "file_descriptors"
     CREDENTIALS_WAIT = "credentials_wait"
+    TLS_HANDSHAKE_TIMEOUT = "tls_handshake_timeout"
+    UPGRADE_IDLE_TIMEOUT = "upgrade_idle_timeout"
+
+
+class SentAgain(StrEnum):
+    """Why the proxy sent a request once more."""
+
+    CONNECTION_CLOSED = "connection_closed"
+    CLOCK_SKEW = "clock_skew"
+    CREDENTIALS = "credentials"
 
 
 NUMBERS: Final = (
@@ -71,6 +82,10 @@ NUMBERS: Final = (
     "requests_in_flight",
     "downstream_connections_open",
     "downstream_connections_total",
+    "downstream_tls_handshakes_total",
+    "downstream_tls_failures_total",
+    "tunnels_open",
+    "tunnels_total",
     "upstream_connects_total",
     "upstream_connect_failures_total",
     "upstream_tls_handshakes_total",
@@ -79,11 +94,11 @@ NUMBERS: Final = (
     "upstream_connections_open",
     "upstream_connections_idle",
     "upstream_waiting",
-    "retries_total",
     "bodies_spooled_total",
     "spooled_bytes_total",
     "spool_bytes",
     "body_memory_bytes",
+    "clock_offset_seconds",
 )
 """The attributes of `Counters` that are one integer each."""
 
@@ -109,13 +124,14 @@ class Snapshot(NamedTuple):
     requests: dict[tuple[str, int, str], int]
     numbers: dict[str, int]
     limits_hit: dict[str, int]
+    retries: dict[str, int]
     total_seconds: Distribution
     first_byte_seconds: Distribution
     signing_seconds: Distribution
 
 
 class Counters:
-    """The proxy's numbers. The proxy bumps the attributes itself (`counters.retries_total += 1`).
+    """The proxy's numbers. The proxy bumps the attributes itself (`counters.bodies_spooled_total += 1`).
 
     Names that end in `_total` only grow; the others are gauges, which whoever raises also lowers.
     """
@@ -130,6 +146,7 @@ class Counters:
         "_total_sum",
         "limits_hit",
         "requests",
+        "retries",
     )
 
     bytes_from_downstream_total: int
@@ -137,6 +154,10 @@ class Counters:
     requests_in_flight: int
     downstream_connections_open: int
     downstream_connections_total: int
+    downstream_tls_handshakes_total: int
+    downstream_tls_failures_total: int
+    tunnels_open: int
+    tunnels_total: int
     upstream_connects_total: int
     upstream_connect_failures_total: int
     upstream_tls_handshakes_total: int
@@ -145,23 +166,29 @@ class Counters:
     upstream_connections_open: int
     upstream_connections_idle: int
     upstream_waiting: int
-    retries_total: int
     bodies_spooled_total: int
     spooled_bytes_total: int
     spool_bytes: int
     body_memory_bytes: int
+    clock_offset_seconds: int
 
     def __init__(self) -> None:
         for name in NUMBERS:
             setattr(self, name, 0)
         self.requests: dict[tuple[str, int, str], int] = {}
         self.limits_hit: dict[str, int] = dict.fromkeys(Limit, 0)
+        self.retries: dict[str, int] = dict.fromkeys(SentAgain, 0)
         self._total_counts = [0] * (len(TIME_BUCKETS_SECONDS) + 1)
         self._first_byte_counts = [0] * (len(TIME_BUCKETS_SECONDS) + 1)
         self._signing_counts = [0] * (len(SIGNING_BUCKETS_SECONDS) + 1)
         self._total_sum = 0.0
         self._first_byte_sum = 0.0
         self._signing_sum = 0.0
+
+    @property
+    def retries_total(self) -> int:
+        """How often a request was sent again, for whatever reason."""
+        return sum(self.retries.values())
 
     def request_done(  # noqa: PLR0917 - by place, because eight names cost 0.05 µs of 0.6 µs at every request
         self,
@@ -201,6 +228,7 @@ class Counters:
             requests=dict(self.requests),
             numbers={name: getattr(self, name) for name in NUMBERS},
             limits_hit=dict(self.limits_hit),
+            retries=dict(self.retries),
             total_seconds=Distribution(TIME_BUCKETS_SECONDS, tuple(self._total_counts), self._total_sum),
             first_byte_seconds=Distribution(TIME_BUCKETS_SECONDS, tuple(self._first_byte_counts), self._first_byte_sum),
             signing_seconds=Distribution(SIGNING_BUCKETS_SECONDS, tuple(self._signing_counts), self._signing_sum),

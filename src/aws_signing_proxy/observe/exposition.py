@@ -117,6 +117,7 @@ class _Families(Collector):
         self._labelled: dict[str, Callable[[Snapshot], Iterable[tuple[list[str], float]]]] = {
             PREFIX + "requests_total": _requests,
             PREFIX + "limits_hit_total": lambda now: [([limit], count) for limit, count in now.limits_hit.items()],
+            PREFIX + "retries_total": lambda now: [([cause], count) for cause, count in now.retries.items()],
             PREFIX + "credentials_valid": lambda _: [([], float(credentials.is_valid))],
             PREFIX + "credentials_expiry_seconds": self._expiry,
             PREFIX + "credentials_waiting": lambda _: [([], credentials.waiting)],

@@ -17,6 +17,7 @@ from aws_signing_proxy.observe.counters import (
     STATUS_CLASSES,
     TIME_BUCKETS_SECONDS,
     Limit,
+    SentAgain,
 )
 
 __all__ = ["METRICS", "PREFIX", "Kind", "Metric", "metrics_page"]
@@ -117,6 +118,14 @@ METRICS: Final = (
     ),
     _number("downstream_connections_open", Kind.GAUGE, "Open connections of clients."),
     _number("downstream_connections_total", Kind.COUNTER, "Connections of clients accepted."),
+    _number("downstream_tls_handshakes_total", Kind.COUNTER, "TLS handshakes with clients that were completed."),
+    _number(
+        "downstream_tls_failures_total",
+        Kind.COUNTER,
+        "TLS handshakes with clients that failed, plain HTTP on the TLS port included; the debug log has the reasons.",
+    ),
+    _number("tunnels_open", Kind.GAUGE, "Connections that speak another protocol after an Upgrade (WebSocket)."),
+    _number("tunnels_total", Kind.COUNTER, "Requests that the upstream answered with 101 (Switching Protocols)."),
     _number("upstream_connections_open", Kind.GAUGE, "Open connections to the upstream, idle ones included."),
     _number("upstream_connections_idle", Kind.GAUGE, "Open connections to the upstream that wait for a request."),
     _number("upstream_waiting", Kind.GAUGE, "Requests that wait for an upstream connection."),
@@ -125,7 +134,20 @@ METRICS: Final = (
     _number("upstream_tls_handshakes_total", Kind.COUNTER, "TLS handshakes with the upstream."),
     _number("upstream_tls_sessions_reused_total", Kind.COUNTER, "TLS handshakes that resumed an earlier session."),
     _number("upstream_reuses_total", Kind.COUNTER, "Requests sent on a connection that was already open."),
-    _number("retries_total", Kind.COUNTER, "Requests sent again because a reused connection had been closed."),
+    Metric(
+        PREFIX + "retries_total",
+        Kind.COUNTER,
+        "Requests that the proxy sent once more: a reused connection had been closed, or the service refused their "
+        "time or their credentials.",
+        labels=(("cause", _listed(tuple(SentAgain))),),
+    ),
+    _number(
+        "clock_offset_seconds",
+        Kind.GAUGE,
+        "How far the service's clock is ahead of the local one, as learned from refused requests; it is added to the "
+        "time that is signed.",
+        unit="seconds",
+    ),
     _number("bodies_spooled_total", Kind.COUNTER, "Request bodies that went to a temporary file."),
     _number("spooled_bytes_total", Kind.COUNTER, "Bytes written to temporary files.", unit="bytes"),
     _number("spool_bytes", Kind.GAUGE, "Bytes in temporary files now.", unit="bytes"),

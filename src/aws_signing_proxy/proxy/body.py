@@ -38,6 +38,10 @@ class BodyLimits:
         self.spool_directory = spool_directory
         self.executor = executor
 
+    def can_hold(self, length: int) -> bool:
+        """Whether a body of this length may stay in memory now."""
+        return length <= self.memory_limit_bytes and self.memory.has_room(length)
+
 
 class BodyMemory:
     """The memory that all request bodies together may take. `disk_bound`: bytes of it that are being written away."""

@@ -30,6 +30,7 @@ class Limits:
     progress_timeout_seconds: float
     flush_interval_seconds: float
     credentials_wait_timeout_seconds: float
+    upgrade_idle_timeout_seconds: float = float("inf")
 
 
 class Context:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from enum import Enum
 from typing import cast
 
 from aws_signing_proxy.errors import ErrorCode, ProxyError, Side
 from aws_signing_proxy.http1.request import RequestHead, parse_request_head
 from aws_signing_proxy.http1.writing import CONTINUE, render_problem
 from aws_signing_proxy.observe.counters import Limit
+from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.exchange import Exchange
-from aws_signing_proxy.proxy.limit_errors import (
-    body_too_large,
-    request_timeout,
-    too_many_connections,
-    unexpected_failure,
-)
-from aws_signing_proxy.proxy.receiving import BodyReceiver, cut_head
+from aws_signing_proxy.proxy.receiving import BodyReceiver, Reads, cut_head
 from aws_signing_proxy.proxy.record import record_refusal
 from aws_signing_proxy.proxy.rewrite import REQUEST_FIELDS
-from aws_signing_proxy.proxy.roles import ConnectionRegistry
+from aws_signing_proxy.proxy.roles import ConnectionRegistry, TunnelEnd
 
 __all__ = ["DownstreamConnection"]
 
@@ -36,15 +30,6 @@ _WRITE_HIGH_WATER_BYTES = 256 * 1024
 # A client that is refused may still be sending: reading on lets it see the answer, not a reset (RFC 9112 9.6).
 _LINGER_SECONDS = 2.0
 _NEVER = float("inf")
-
-
-class _Reads(Enum):
-    """What the next bytes from the client are."""
-
-    HEAD = "head"
-    BODY = "body"
-    NOTHING = "nothing, an answer is due"
-    REMAINS = "what is thrown away until it closes"
 
 
 class DownstreamConnection(asyncio.Protocol):
@@ -66,6 +51,7 @@ class DownstreamConnection(asyncio.Protocol):
         "_registry",
         "_request",
         "_transport",
+        "_tunnel",
         "deadline",
         "is_write_paused",
     )
@@ -76,14 +62,15 @@ class DownstreamConnection(asyncio.Protocol):
         self._registry = registry
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._reads = _Reads.HEAD
+        self._reads = Reads.HEAD
         self._is_reading_paused = False
         self.is_write_paused = False
         self.deadline = _NEVER
         self._limit = Limit.CLIENT_IDLE_TIMEOUT
         # For one request
         self._request: RequestHead | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | TunnelEnd | None = None
+        self._tunnel: TunnelEnd | None = None
         self._receiver: BodyReceiver | None = None
 
     def __repr__(self) -> str:
@@ -103,23 +90,25 @@ class DownstreamConnection(asyncio.Protocol):
         if self._registry.on_connection_made(self):
             self._wait_for_request()
         else:
-            self._refuse(too_many_connections(self._context))
+            self._refuse(limit_errors.too_many_connections(self._context))
 
     def data_received(self, data: bytes) -> None:
         """Take what was read (asyncio.Protocol)."""
         try:
             match self._reads:
-                case _Reads.HEAD:
+                case Reads.HEAD:
                     self._read_head(data)
-                case _Reads.BODY:
+                case Reads.BODY:
                     self._read_body(data)
-                case _Reads.NOTHING:
+                case Reads.NOTHING:
                     self._keep_for_later(data)
+                case Reads.TUNNEL if self._tunnel is not None:
+                    self._tunnel.on_client_data(data)
         except ProxyError as error:
             self._refuse(error)
         except Exception:  # noqa: BLE001 - one request's failure must not take the process down; it is logged
             _LOG.exception("a request could not be handled")
-            self._refuse(unexpected_failure())
+            self._refuse(limit_errors.unexpected_failure())
 
     def eof_received(self) -> None:
         """The other side sends no more (asyncio.Protocol)."""
@@ -143,13 +132,13 @@ class DownstreamConnection(asyncio.Protocol):
         self.is_write_paused = False
         if self._exchange is not None:
             self._exchange.on_client_resumed()
-        elif self._reads is _Reads.NOTHING:
+        elif self._reads is Reads.NOTHING:
             self._go_on()
 
     # Reading requests
 
     def _wait_for_request(self) -> None:
-        self._reads = _Reads.HEAD
+        self._reads = Reads.HEAD
         self.wait_at_most(self._context.limits.client_idle_timeout_seconds, Limit.CLIENT_IDLE_TIMEOUT)
 
     def _read_head(self, data: bytes) -> None:
@@ -174,35 +163,31 @@ class DownstreamConnection(asyncio.Protocol):
             # Behind a request that is itself at fault nothing is read: it may have ended somewhere else.
             if error.side is not Side.DOWNSTREAM and 0 <= length <= len(rest):
                 self._buffer = rest[length:]
-                self._reads = _Reads.NOTHING
+                self._reads = Reads.NOTHING
             exchange.refuse(error)
             self.answer(error)
             return
         if length == 0:
             self._buffer = rest
-            self._reads = _Reads.NOTHING
+            self._reads = Reads.NOTHING
             exchange.send(b"")
-        elif 0 < length <= len(rest) and self._can_hold(length):
+        elif 0 < length <= len(rest) and self._context.bodies.can_hold(length):
             # The whole body came with the head: no object is made for receiving it.
             self._context.bodies.memory.take(length)
             self._buffer = rest[length:]
-            self._reads = _Reads.NOTHING
+            self._reads = Reads.NOTHING
             exchange.send(rest[:length], held_bytes=length)
         else:
             self._receive_body(request, rest)
 
-    def _can_hold(self, length: int) -> bool:
-        bodies = self._context.bodies
-        return length <= bodies.memory_limit_bytes and bodies.memory.has_room(length)
-
     def _receive_body(self, request: RequestHead, rest: bytes) -> None:
-        self._reads = _Reads.BODY
+        self._reads = Reads.BODY
         body = ReceivedBody(
             self._context.bodies,
             self._context.counters,
             on_ready=self._on_body_ready,
             on_failed=self._refuse,
-            on_room=self._resume_reading,
+            on_room=self.resume_reading,
         )
         self._receiver = BodyReceiver(request, body)
         if request.expects_continue and not rest:
@@ -220,19 +205,19 @@ class DownstreamConnection(asyncio.Protocol):
         if self._receiver is not receiver:
             return  # the disk refused it, and so was the request
         if receiver.body.size > self._context.limits.max_body_bytes:
-            raise body_too_large(self._context)
+            raise limit_errors.body_too_large(self._context)
         if receiver.is_whole:
             self._buffer = rest
-            self._reads = _Reads.NOTHING
+            self._reads = Reads.NOTHING
             self.wait_at_most(_NEVER, Limit.PROGRESS_TIMEOUT)  # the disk has no deadline
             receiver.body.finish()
         elif not receiver.body.can_take_more:
-            self._pause_reading()
+            self.pause_reading()
 
     def _on_body_ready(self) -> None:
         receiver, self._receiver = self._receiver, None
-        self._resume_reading()
-        if receiver is not None and self._exchange is not None:
+        self.resume_reading()
+        if receiver is not None and isinstance(self._exchange, Exchange):
             self._exchange.send_received(receiver.body)
 
     def _expect_progress(self) -> None:
@@ -242,19 +227,21 @@ class DownstreamConnection(asyncio.Protocol):
         """Pipelined requests wait for the answer to the one before (RFC 9112 section 9.3.2)."""
         self._buffer += data
         if len(self._buffer) > _PIPELINE_BYTES:
-            self._pause_reading()
+            self.pause_reading()
 
-    def _pause_reading(self) -> None:
+    def pause_reading(self) -> None:
+        """Leave what the client sends in the kernel (see `ClientOfTunnel`)."""
         if not self._is_reading_paused and self._transport is not None:
             self._is_reading_paused = True
             self._transport.pause_reading()
-            if self._reads is _Reads.BODY:
+            if self._reads is Reads.BODY:
                 self.wait_at_most(_NEVER, Limit.PROGRESS_TIMEOUT)  # it is we who make it wait
 
-    def _resume_reading(self) -> None:
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
         if self._is_reading_paused and self._transport is not None:
             self._is_reading_paused = False
-            if self._reads is _Reads.BODY:
+            if self._reads is Reads.BODY:
                 self._expect_progress()
             if not self._transport.is_closing():
                 self._transport.resume_reading()
@@ -271,7 +258,7 @@ class DownstreamConnection(asyncio.Protocol):
         request = self._request
         is_head_request = request is not None and request.method == b"HEAD"
         is_http10 = request is not None and request.is_http10
-        is_received = self._reads is _Reads.NOTHING
+        is_received = self._reads is Reads.NOTHING
         keep_alive = is_received and request is not None and request.keep_alive and not self._context.is_draining
         self.write(render_problem(error, is_head_request=is_head_request, closes=not keep_alive, is_http10=is_http10))
         self._context.error_log.report(error)
@@ -291,28 +278,37 @@ class DownstreamConnection(asyncio.Protocol):
             return
         if self.is_write_paused:
             # Who does not take answers gets no further ones to heap up here.
-            self._reads = _Reads.NOTHING
+            self._reads = Reads.NOTHING
             self._expect_progress()
         else:
             self._go_on()
+
+    def switch_to(self, tunnel: TunnelEnd) -> None:
+        """The response was 101: all bytes from the client are for the tunnel (see `Client`)."""
+        self._exchange = self._tunnel = tunnel
+        self._reads = Reads.TUNNEL
+        early, self._buffer = self._buffer, b""
+        self.resume_reading()
+        if early:
+            tunnel.on_client_data(early)
 
     def _go_on(self) -> None:
         self._wait_for_request()
         if self._buffer:
             # Through the loop: a thousand pipelined requests must not become a thousand stack frames. What arrives
             # until then goes behind what is here: two heads must not be taken for one.
-            self._reads = _Reads.NOTHING
+            self._reads = Reads.NOTHING
             self._context.loop.call_soon(self._read_pipelined)
         else:
-            self._resume_reading()
+            self.resume_reading()
 
     def _read_pipelined(self) -> None:
-        if self._reads is not _Reads.NOTHING or self._exchange is not None:
+        if self._reads is not Reads.NOTHING or self._exchange is not None:
             return
         if self._transport is not None and not self._transport.is_closing():
-            self._reads = _Reads.HEAD
+            self._reads = Reads.HEAD
             data, self._buffer = self._buffer, b""
-            self._resume_reading()
+            self.resume_reading()
             self.data_received(data)
 
     def abort(self) -> None:
@@ -332,23 +328,23 @@ class DownstreamConnection(asyncio.Protocol):
         """The client, or the exchange, took too long."""
         self.deadline = _NEVER
         limit = self._limit
-        if self._reads is _Reads.REMAINS:
+        if self._reads is Reads.REMAINS:
             self.abort()
-        elif self._reads is _Reads.NOTHING:
+        elif self._reads in {Reads.NOTHING, Reads.TUNNEL}:
             if self._exchange is not None:
                 self._exchange.on_deadline(limit)
             else:
                 self._context.counters.limits_hit[limit] += 1
                 self.abort()
-        elif limit is Limit.CLIENT_IDLE_TIMEOUT:
+        elif limit in {Limit.CLIENT_IDLE_TIMEOUT, Limit.TLS_HANDSHAKE_TIMEOUT}:
             self._context.counters.limits_hit[limit] += 1
             self.close_idle()
         else:
-            self._refuse(request_timeout(self._context, limit))
+            self._refuse(limit_errors.request_timeout(self._context, limit))
 
     def close_idle(self) -> None:
         """Close without a word: the client waits for nothing but what is written already."""
-        self._reads = _Reads.REMAINS
+        self._reads = Reads.REMAINS
         self._buffer = b""
         # A client that does not take what is written would otherwise keep its connection for ever.
         self._expect_progress()
@@ -363,7 +359,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _refuse(self, error: ProxyError) -> None:
         """Answer a request that is not here as a whole (or is none), and close the connection."""
-        if self._reads is _Reads.REMAINS:
+        if self._reads is Reads.REMAINS:
             return
         if self._exchange is not None:
             self._exchange.refuse(error)
@@ -372,14 +368,14 @@ class DownstreamConnection(asyncio.Protocol):
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.body.close()
-        self._reads = _Reads.BODY
+        self._reads = Reads.BODY
         self.answer(error)
 
     def _linger(self) -> None:
         self._exchange = None
         self._request = None
         self._buffer = b""
-        self._reads = _Reads.REMAINS
+        self._reads = Reads.REMAINS
         self.wait_at_most(_LINGER_SECONDS, Limit.CLIENT_IDLE_TIMEOUT)
         transport = self._transport
         if transport is not None and not transport.is_closing():
@@ -390,11 +386,11 @@ class DownstreamConnection(asyncio.Protocol):
                 transport.write_eof()
 
     def _end(self, code: ErrorCode) -> None:
-        self._reads = _Reads.REMAINS
+        self._reads = Reads.REMAINS
         self._buffer = b""
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.body.close()
-        exchange, self._exchange = self._exchange, None
+        exchange, self._exchange, self._tunnel = self._exchange, None, None
         if exchange is not None:
             exchange.on_client_gone(code)

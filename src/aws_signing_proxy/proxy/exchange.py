@@ -5,7 +5,9 @@
     _acquire   ask for an upstream connection                           (`Upstream.take`, or wait for one)
     _transmit  sign with the credentials of this instant, send           (one synchronous step)
     on_upstream_data   read the response strictly, relay it as it came   (backpressure both ways)
+    _heal      the service refuses the time or the credentials: sign and send once more (`proxy/healing.py`)
     _finish    give the connection back, count, tell the client's connection
+    _open_tunnel   instead, where the response is 101: see `Tunnel`
 
 No task, future or timer is made on the fast path: small body, pooled connection, valid credentials.
 Every way out ends in `_conclude`, exactly once.
@@ -17,26 +19,28 @@ import logging
 from collections.abc import Callable
 from hashlib import sha256
 
-from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError, Retry
+from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError
 from aws_signing_proxy.http1.request import RequestHead
-from aws_signing_proxy.observe.counters import Limit
+from aws_signing_proxy.observe.counters import Limit, SentAgain
 from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
+from aws_signing_proxy.proxy.healing import NOT_SENT_AGAIN, Healing, may_repeat
 from aws_signing_proxy.proxy.record import RequestRecord
 from aws_signing_proxy.proxy.relay import ResponseRelay
 from aws_signing_proxy.proxy.rewrite import PreparedHead
 from aws_signing_proxy.proxy.roles import Client
 from aws_signing_proxy.proxy.sending import BodySender
-from aws_signing_proxy.proxy.signing import sign, usable_credentials, wait_for_credentials
+from aws_signing_proxy.proxy.signing import sign, usable_credentials
+from aws_signing_proxy.proxy.tunnel import open_tunnel
+from aws_signing_proxy.proxy.waiting import wait_for_connection, wait_for_credentials
+from aws_signing_proxy.sigv4.refusals import Refusal
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
 __all__ = ["Exchange"]
 
 _LOG = logging.getLogger(__name__)
 
-# RFC 9110 section 9.2.2: what may be sent again when it is not known whether it has been carried out.
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 # Up to here head and body leave in one write; beyond, the body follows as fast as the upstream takes it.
 _ONE_WRITE_BYTES = 64 * 1024
 
@@ -45,23 +49,10 @@ class Exchange:
     """One request and its response. See the module's docstring for the order of events."""
 
     __slots__ = (
-        "_body",
-        "_body_length",
-        "_body_sha256",
-        "_client",
-        "_connection",
-        "_context",
-        "_held_bytes",
-        "_is_concluded",
-        "_payload",
-        "_prepared",
-        "_record",
-        "_relay",
-        "_retries",
-        "_sender",
-        "needs_fresh",
-        "request",
-    )
+        "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_healing", "_held_bytes",
+        "_is_concluded", "_payload", "_prepared", "_record", "_relay", "_retries", "_sender", "_sent_again",
+        "needs_fresh", "request",
+    )  # fmt: skip
 
     def __init__(self, context: Context, client: Client, request: RequestHead) -> None:
         self._context = context
@@ -78,6 +69,9 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._relay: ResponseRelay | None = None
         self._retries = 0
+        # The refusals after which it is not sent again, because it has been; all of them once its body is gone.
+        self._sent_again = NOT_SENT_AGAIN
+        self._healing: Healing | None = None
         self._sender: BodySender | None = None
         self._is_concluded = False
 
@@ -133,17 +127,11 @@ class Exchange:
         if self._context.route.credentials.current is None and usable_credentials(self._context) is None:
             wait_for_credentials(self._context, self._client, self)
             return
-        upstream = self._context.route.upstream
-        connection = None if self.needs_fresh else upstream.take(self._context.clock())
+        connection = None if self.needs_fresh else self._context.route.upstream.take(self._context.clock())
         if connection is not None:
             self.on_connection(connection)
-            return
-        # While a connection is being opened, the connect timeout is the limit.
-        if upstream.is_full:
-            self._client.wait_at_most(self._context.limits.upstream_wait_timeout_seconds, Limit.UPSTREAM_CONNECTIONS)
         else:
-            self._client.wait_at_most(float("inf"), Limit.UPSTREAM_CONNECTIONS)
-        upstream.wait(self)
+            wait_for_connection(self._context, self._client, self)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
         """The wait for a connection is over (see `ConnectionWaiter`)."""
@@ -190,7 +178,8 @@ class Exchange:
             return
         connection.uses += 1
         connection.user = self
-        self._relay = ResponseRelay(context, self._client, self.request, credentials)
+        beside = (self._sent_again, self._prepared.upgrade)
+        self._relay = ResponseRelay(context, self._client, self._record, credentials, beside)
         if self._body_length <= _ONE_WRITE_BYTES and (self._body is None or not self._body.is_spooled):
             connection.send(head + self._payload if self._payload else head)
             self._client.wait_at_most(context.limits.response_timeout_seconds, Limit.RESPONSE_TIMEOUT)
@@ -208,37 +197,50 @@ class Exchange:
 
     def on_body_progress(self) -> None:
         """A piece of a large body is sent (see `SendingExchange`)."""
-        self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
+        if self._relay is None or not self._relay.is_withheld:
+            self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
 
     def on_body_sent(self) -> None:
         """A large body is sent (see `SendingExchange`)."""
-        if not self._has_response:
+        if self._relay is None or not self._relay.has_head:
             self._client.wait_at_most(self._context.limits.response_timeout_seconds, Limit.RESPONSE_TIMEOUT)
 
     # The response
 
     def on_upstream_data(self, data: bytes) -> None:
         """Bytes of the response arrived (see `ConnectionUser`)."""
+        relay = self._relay
+        assert relay is not None
         try:
-            self._read_response(data)
+            self._record.on_first_byte()
+            relay.feed(data)
+            self._go_on(relay)
         except ProxyError as error:
             self.fail(error)
         except Exception:  # noqa: BLE001 - it is logged, and ends this exchange only
             self.fail_unexpectedly("a response could not be handled")
 
-    def _read_response(self, data: bytes) -> None:
-        relay = self._relay
-        assert relay is not None
-        self._record.on_first_byte()
-        relay.feed(data)
-        if relay.is_complete:
+    def _go_on(self, relay: ResponseRelay) -> None:
+        if relay.refusal is not None:
+            self._heal(relay, relay.refusal)
+        elif relay.is_complete:
             self._finish(relay)
         elif not relay.has_begun:
-            return
+            if relay.is_withheld:
+                self._client.wait_at_most(relay.withheld_seconds_left, Limit.PROGRESS_TIMEOUT)
+        elif relay.switched is not None:
+            self._open_tunnel(relay.switched)
         elif self._client.is_write_paused:
             self._pause()
         else:
             self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
+
+    def _open_tunnel(self, first: bytes) -> None:
+        """The response was 101: both connections belong to a tunnel from here on."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self._is_concluded = True  # for the tunnel concludes the record
+        open_tunnel(self._context, self._client, connection, self._record, first)
 
     def on_upstream_closed(self, *, is_clean: bool) -> None:
         """The upstream's connection ended before the response was complete (see `ConnectionUser`)."""
@@ -248,22 +250,43 @@ class Exchange:
         if relay is None or connection is None or self._is_concluded:
             return
         if relay.feed_eof(is_clean=is_clean):
-            self._finish(relay)
+            self._guard(self._go_on, relay)
             return
         # Not the relay's `has_begun`: it forgets interim responses, which the client may have seen.
         has_begun = self._record.first_byte_seconds is not None
         error = limit_errors.upstream_closed(self._context, has_begun=has_begun)
-        may_repeat = error.retry is Retry.ON_REUSED_CONNECTION and connection.is_reused and not has_begun
-        if may_repeat and not self._retries and self.request.method in _IDEMPOTENT:
+        if not has_begun and not self._retries and may_repeat(error, connection, self.request):
             self._try_again_on_fresh()
         else:
             self.fail(error)
 
     def _try_again_on_fresh(self) -> None:
         self._retries += 1
-        self._context.counters.retries_total += 1
+        self._context.counters.retries[SentAgain.CONNECTION_CLOSED] += 1
         self.needs_fresh = True
         self._acquire()
+
+    def _heal(self, relay: ResponseRelay, refusal: Refusal) -> None:
+        """The service refused the time, or the credentials, and the request has not been sent again for that yet."""
+        self._sent_again |= {refusal}
+        self._give_back_connection(relay)
+        self._stop_sending()
+        self._healing = Healing(self._context, self._client, self)
+        self._healing.begin(refusal, relay.credentials)
+
+    def send_again(self) -> None:
+        """Sign with what is good now, and send once more (see `RefusedExchange`)."""
+        self._relay = None
+        self._record.first_byte_seconds = None
+        self.needs_fresh = False
+        self._acquire()
+
+    def pass_on(self) -> None:
+        """Give the client the answer that was withheld (see `RefusedExchange`)."""
+        relay = self._relay
+        assert relay is not None
+        relay.let_go()
+        self._finish(relay)
 
     def on_client_paused(self) -> None:
         """The client takes no more for now: leave the rest of the response in the kernel."""
@@ -286,15 +309,19 @@ class Exchange:
     def _finish(self, relay: ResponseRelay) -> None:
         """The response is complete."""
         relay.end()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            is_sent = self._sender is None or self._sender.is_done
-            if relay.may_reuse_connection() and is_sent:
-                self._context.route.upstream.release(connection)
-            else:
-                self._context.route.upstream.discard(connection)
+        self._give_back_connection(relay)
         self._conclude("ok", relay.status)
         self._client.on_exchange_done(keep_alive=relay.keep_alive)
+
+    def _give_back_connection(self, relay: ResponseRelay) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        is_sent = self._sender is None or self._sender.is_done
+        if relay.may_reuse_connection() and is_sent:
+            self._context.route.upstream.release(connection)
+        else:
+            self._context.route.upstream.discard(connection)
 
     def fail(self, error: ProxyError) -> None:
         """End without a whole response: answer the client, or cut it off where the answer has begun."""
@@ -315,7 +342,15 @@ class Exchange:
 
     def on_deadline(self, limit: Limit) -> None:
         """Nothing has changed for too long."""
-        if not self._is_concluded:
+        if self._is_concluded:
+            return
+        relay = self._relay
+        if self._healing is not None and self._healing.is_waiting:
+            self._healing.on_deadline()
+        elif relay is not None and relay.is_withheld:
+            relay.decide()
+            self._guard(self._go_on, relay)
+        else:
             paused, has_response = self._client.is_write_paused, self._has_response
             self.fail(limit_errors.exchange_deadline(self._context, limit, has_response=has_response, is_paused=paused))
 
@@ -330,6 +365,8 @@ class Exchange:
             self._conclude(error.code, error.status)
 
     def _drop_connection(self) -> None:
+        if self._relay is not None:
+            self._relay.drop()
         connection, self._connection = self._connection, None
         if connection is not None:
             self._context.route.upstream.discard(connection)
@@ -345,9 +382,11 @@ class Exchange:
 
     def _conclude(self, code: str, status: int) -> None:
         self._is_concluded = True
-        self._stop_sending()
-        if self._relay is not None:
-            self._relay.drop()
+        if self._sender is not None:
+            self._stop_sending()
+        if self._healing is not None:
+            self._healing.stop()
+            self._healing = None
         if self._held_bytes:
             self._context.bodies.memory.give(self._held_bytes)
         if self._body is not None:

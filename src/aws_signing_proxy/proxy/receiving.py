@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from aws_signing_proxy.errors import DownstreamError, ErrorCode
 from aws_signing_proxy.http1.chunked import ChunkedError, ChunkedReader
 from aws_signing_proxy.http1.request import CHUNKED, RequestHead, early_head_problem, without_empty_lines
@@ -9,7 +11,17 @@ from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.limit_errors import head_too_large
 
-__all__ = ["BodyReceiver", "cut_head"]
+__all__ = ["BodyReceiver", "Reads", "cut_head"]
+
+
+class Reads(Enum):
+    """What the next bytes from a client are."""
+
+    HEAD = "head"
+    BODY = "body"
+    NOTHING = "nothing, an answer is due"
+    TUNNEL = "what the service reads after a 101"
+    REMAINS = "what is thrown away until it closes"
 
 
 def cut_head(kept: bytes, data: bytes, context: Context) -> tuple[bytes, bytes]:

@@ -14,16 +14,28 @@ _LOG = logging.getLogger(__name__)
 
 
 class RequestRecord:
-    """The times of one request, in seconds; None for what it did not come to."""
+    """The times of one request, in seconds; None for what it did not come to.
 
-    __slots__ = ("_context", "_request", "_started", "first_byte_seconds", "signing_seconds")
+    `signed_at` is the time that was signed last, since the epoch; it was `offset_seconds` ahead of the local clock.
+    """
+
+    __slots__ = (
+        "_context",
+        "_started",
+        "first_byte_seconds",
+        "offset_seconds",
+        "request",
+        "signed_at",
+        "signing_seconds",
+    )
 
     def __init__(self, context: Context, request: RequestHead) -> None:
         self._context = context
-        self._request = request
+        self.request = request
         self._started = context.clock()
         self.first_byte_seconds: float | None = None
         self.signing_seconds: float | None = None
+        self.signed_at = self.offset_seconds = 0.0
         context.counters.requests_in_flight += 1
 
     def on_first_byte(self) -> None:
@@ -31,23 +43,26 @@ class RequestRecord:
         if self.first_byte_seconds is None:
             self.first_byte_seconds = self._context.clock() - self._started
 
-    def conclude(self, code: str, status: int, *, bytes_in: int, bytes_out: int) -> None:
-        """Count the request; `code` is "ok" or an `ErrorCode`, the bytes are those of the bodies. Never raises."""
+    def conclude(self, code: str, status: int, *, bytes_in: int, bytes_out: int, is_tunnel: bool = False) -> None:
+        """Count the request; `code` is "ok" or an `ErrorCode`, the bytes are those of the bodies. Never raises.
+
+        `is_tunnel`: its time is that of a conversation, and is left out of the times of requests.
+        """
         try:
-            self._conclude(code, status, bytes_in, bytes_out)
+            self._conclude(code, status, bytes_in, bytes_out, is_tunnel=is_tunnel)
         except Exception:  # noqa: BLE001 - it is logged
             # The client must get its answer, whether it can be counted or not.
             _LOG.exception("a request could not be recorded")
 
-    def _conclude(self, code: str, status: int, bytes_in: int, bytes_out: int) -> None:
+    def _conclude(self, code: str, status: int, bytes_in: int, bytes_out: int, *, is_tunnel: bool) -> None:
         context = self._context
         context.counters.requests_in_flight -= 1
         total_seconds = context.clock() - self._started
         context.counters.request_done(
-            self._request.method,
+            self.request.method,
             status,
             code,
-            total_seconds,
+            None if is_tunnel else total_seconds,
             self.first_byte_seconds,
             self.signing_seconds,
             bytes_in,
@@ -55,8 +70,8 @@ class RequestRecord:
         )
         if context.access_log is not None:
             context.access_log.write(
-                method=self._request.method,
-                target=self._request.target,
+                method=self.request.method,
+                target=self.request.target,
                 status=status,
                 code=code,
                 bytes_in=bytes_in,

@@ -1,58 +1,79 @@
-"""A service's answer that says: these credentials are expired, or nobody knows them.
-
-Services say so in their own words and with their own status (400 of S3, 403 of OpenSearch and API Gateway, either of
-the others); a policy that forbids something is a 403 too, and must not be mistaken for it, whatever names stand in
-its text. So only the places are looked at where a service writes its error's code, and the message as a whole.
-"""
+"""Reads an answer that may refuse the request's time or its credentials, as it comes (see `sigv4.refusals`)."""
 
 from __future__ import annotations
 
-import re
-import zlib
 from typing import Final
 
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.credentials.store import CredentialStore
+from aws_signing_proxy.http1.dates import date_of
 from aws_signing_proxy.http1.response import ResponseHead
 from aws_signing_proxy.http1.response_reader import ResponseReader
+from aws_signing_proxy.proxy.service_clock import REFUSED_SECONDS
+from aws_signing_proxy.sigv4.refusals import REFUSING_STATUSES, Refusal, refusal_of, server_time, unzipped
 
 __all__ = ["RejectionReader", "rejection_reader"]
 
-_STATUSES: Final = frozenset({400, 401, 403})
 # Errors are short; what is longer is somebody's document.
 _MOST_BYTES: Final = 4096
 
-_CODE: Final = (
-    rb"(?:ExpiredToken(?:Exception)?|InvalidClientTokenId|UnrecognizedClientException|InvalidAccessKeyId"
-    rb"|TokenRefreshRequired)"
-)
-_IN_FIELDS: Final = re.compile(rb"\nx-amzn-errortype:[ \t]*(?:[\w.]+#)?" + _CODE + rb"[ \t]*[:\r]", re.IGNORECASE)
-_GZIPPED: Final = re.compile(rb"\ncontent-encoding:[ \t]*(?:x-)?gzip[ \t]*\r", re.IGNORECASE)
-_IN_BODY: Final = re.compile(
-    rb"<Code>\s*" + _CODE + rb"\s*</Code>"
-    rb'|"(?:__type|code|Code)"\s*:\s*"(?:[\w.]+#)?' + _CODE + rb'"'
-    rb'|"[Mm]essage"\s*:\s*"(?:The security token included in the request is (?:expired|invalid)\b'
-    rb"|The provided token has expired)"
-)
-_GZIP_WBITS: Final = 31
 
+def rejection_reader(
+    head: ResponseHead,
+    store: CredentialStore,
+    credentials: Credentials,
+    *,
+    received_at: float | None = None,
+    offset_seconds: float = 0.0,
+    is_head_request: bool = False,
+) -> RejectionReader | None:
+    """Return a reader for a response to what was signed with `credentials`; None where its status is another.
 
-def rejection_reader(head: ResponseHead, store: CredentialStore, credentials: Credentials) -> RejectionReader | None:
-    """Return a reader for a response to what was signed with `credentials`; None where its status is another."""
-    return RejectionReader(head, store, credentials) if head.status in _STATUSES else None
+    `received_at` is the local time, since the epoch, at which its head arrived, and `offset_seconds` how far the time
+    that was signed was ahead of the local one; without the former its `Date` is not looked at.
+    """
+    if head.status not in REFUSING_STATUSES:
+        return None
+    return RejectionReader(
+        head,
+        store,
+        credentials,
+        received_at=received_at,
+        offset_seconds=offset_seconds,
+        is_head_request=is_head_request,
+    )
 
 
 class RejectionReader:
-    """Looks at the beginning of a body as it passes by, and tells the store; holds at most 4 KiB of it."""
+    """Looks at the beginning of a body as it passes by; holds at most 4 KiB of it."""
 
-    __slots__ = ("_beginning", "_block", "_credentials", "_store")
+    __slots__ = (
+        "_beginning",
+        "_block",
+        "_credentials",
+        "_is_head_request",
+        "_offset_seconds",
+        "_received_at",
+        "_store",
+    )
 
-    def __init__(self, head: ResponseHead, store: CredentialStore, credentials: Credentials) -> None:
-        # With the line end in front of the first field, as `_IN_FIELDS` wants it.
-        self._block = b"\n" + head.block
+    def __init__(
+        self,
+        head: ResponseHead,
+        store: CredentialStore,
+        credentials: Credentials,
+        *,
+        received_at: float | None = None,
+        offset_seconds: float = 0.0,
+        is_head_request: bool = False,
+    ) -> None:
+        self._block = head.block
         self._beginning = b""
         self._store = store
         self._credentials = credentials
+        self._received_at = received_at
+        self._offset_seconds = offset_seconds
+        self._is_head_request = is_head_request
 
     def read(self, reader: ResponseReader) -> None:
         """Take what the reader's last `feed` brought."""
@@ -68,14 +89,32 @@ class RejectionReader:
             self._store.reject(self._credentials)
 
     @property
+    def is_full(self) -> bool:
+        """Whether more of the body would tell no more."""
+        return len(self._beginning) >= _MOST_BYTES
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the request was refused, as far as what has come tells it."""
+        dated = self._offset_to(date_of(self._block))
+        is_clock_off = dated is not None and abs(dated - self._offset_seconds) >= REFUSED_SECONDS
+        return refusal_of(self._block, self._body, is_clock_off=is_clock_off, is_head_request=self._is_head_request)
+
+    @property
     def is_of_credentials(self) -> bool:
         """Whether the service refused the credentials themselves."""
-        if _IN_FIELDS.search(self._block) is not None:
-            return True
-        body = self._beginning
-        if _GZIPPED.search(self._block) is not None:
-            try:
-                body = zlib.decompressobj(_GZIP_WBITS).decompress(body, _MOST_BYTES)
-            except zlib.error:
-                return False
-        return _IN_BODY.search(body) is not None
+        return self.refusal is Refusal.CREDENTIALS
+
+    @property
+    def seen_offset_seconds(self) -> float | None:
+        """How far the service's clock is ahead of the local one, by what it says itself, else by its `Date`."""
+        said = server_time(self._body)
+        return self._offset_to(date_of(self._block) if said is None else said)
+
+    def _offset_to(self, moment: float | None) -> float | None:
+        # Both are cut off to the second: half of one is what is missing on average.
+        return None if moment is None or self._received_at is None else moment + 0.5 - self._received_at
+
+    @property
+    def _body(self) -> bytes:
+        return unzipped(self._block, self._beginning, _MOST_BYTES)

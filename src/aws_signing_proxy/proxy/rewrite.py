@@ -22,7 +22,7 @@ __all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead"]
 
 REQUEST_FIELDS = RequestFields(
     cut=REPLACED_FIELDS,
-    noted=SIGNED_FIELDS | {b"via"},
+    noted=SIGNED_FIELDS | {b"via", b"upgrade"},
     noted_prefix=SIGNED_PREFIX,
     # An SDK that signs sends other values each time.
     fleeting={b"x-amz-date", b"x-amz-content-sha256", b"content-md5"},
@@ -33,14 +33,20 @@ _DECLARED_HASH = b"x-amz-content-sha256"
 _HEX_SHA256 = re.compile(rb"[0-9A-Fa-f]{64}")
 _EMPTY_SHA256 = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+# The one protocol that services are known to offer, and of which it is known that nothing in it is a request of HTTP's.
+_WEBSOCKET = b"websocket"
+_UPGRADE_LINES = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 # RFC 9110 section 8.6: requests with these methods say so when they have no content.
 _METHODS_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class PreparedHead:
-    """A request's head as far as it does not depend on the body, the credentials and the time."""
+    """A request's head as far as it does not depend on the body, the credentials and the time.
 
-    __slots__ = ("declared_sha256", "method", "signed_fields", "start", "target", "writes_zero_length")
+    `upgrade`: the protocol that it asks for, None for hardly any request.
+    """
+
+    __slots__ = ("declared_sha256", "method", "signed_fields", "start", "target", "upgrade", "writes_zero_length")
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class PreparedHead:
         signed_fields: list[tuple[bytes, bytes]],
         declared_sha256: bytes | None,
         writes_zero_length: bool,
+        upgrade: bytes | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -58,6 +65,7 @@ class PreparedHead:
         self.signed_fields = signed_fields
         self.declared_sha256 = declared_sha256
         self.writes_zero_length = writes_zero_length
+        self.upgrade = upgrade
 
 
 class _RewrittenFields(NamedTuple):
@@ -67,21 +75,37 @@ class _RewrittenFields(NamedTuple):
     lines: bytes
     signed: list[tuple[bytes, bytes]]
     declared_sha256: bytes | None
+    asks_for_websocket: bool
 
 
 class HeadRewriter:
     """Writes the heads of all requests to one target.
 
     `host`: the Host field's value; `path_prefix`: put before every path, without a slash at its end;
-    `via_name`: this process's pseudonym in `Via` (RFC 9110 section 7.6.3), which nobody else uses.
+    `via_name`: this process's pseudonym in `Via` (RFC 9110 section 7.6.3), which nobody else uses. `forward_to`:
+    for a proxy that forwards requests in absolute-form, `http://host:port`; not signed. `proxy_authorization`: for the
+    same proxy, a secret.
     """
 
-    def __init__(self, *, signer: Signer, host: bytes, path_prefix: bytes, via_name: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        host: bytes,
+        path_prefix: bytes,
+        via_name: bytes,
+        forward_to: bytes = b"",
+        proxy_authorization: bytes | None = None,
+    ) -> None:
         self._signer = signer
         self._host = host
         self._host_line = b"Host: " + host + b"\r\n"
         self._via_name = via_name
         self._via_line = b"Via: 1.1 " + via_name + b"\r\n"
+        self._own_lines = self._via_line
+        if proxy_authorization is not None:
+            self._own_lines += b"Proxy-Authorization: " + proxy_authorization + b"\r\n"
+        self._forward_to = forward_to
         self._path_prefix = path_prefix
 
     def prepare(self, request: RequestHead) -> PreparedHead:
@@ -93,13 +117,17 @@ class HeadRewriter:
         derived = request.section.derived
         fields = derived if isinstance(derived, _RewrittenFields) and derived.by is self else self._rewrite(request)
         method = request.method
+        lines, upgrade = fields.lines, None
+        if fields.asks_for_websocket and method == b"GET" and request.body_length == 0 and not request.is_http10:
+            lines, upgrade = lines + _UPGRADE_LINES, _WEBSOCKET
         return PreparedHead(
             method=method,
             target=target,
-            start=b"%b %b HTTP/1.1\r\n%b" % (method, target.wire, fields.lines),
+            start=b"%b %b%b HTTP/1.1\r\n%b" % (method, self._forward_to, target.wire, lines),
             signed_fields=fields.signed,
             declared_sha256=fields.declared_sha256,
             writes_zero_length=method in _METHODS_WITH_CONTENT or request.has_content_length,
+            upgrade=upgrade,
         )
 
     def _rewrite(self, request: RequestHead) -> _RewrittenFields:
@@ -108,6 +136,7 @@ class HeadRewriter:
         kept = without_lines(section.kept, nominated) if nominated else section.kept
         declared: bytes | None = None
         signed = [(b"host", self._host)]
+        upgrades: list[bytes] = []
         for field in section.noted:
             name = field[0]
             if name in CONTROL_FIELDS:
@@ -117,10 +146,14 @@ class HeadRewriter:
                     declared = _declared_sha256(field[1], declared)
             elif name == b"via":
                 self._refuse_loop(field[1])
+            elif name == b"upgrade":
+                upgrades.append(field[1].lower())
             elif name not in nominated:
                 signed.append(field)
-        lines = b"".join((self._host_line, kept, self._via_line))
-        section.derived = rewritten = _RewrittenFields(self, lines, signed, declared)
+        lines = b"".join((self._host_line, kept, self._own_lines))
+        # Exactly this protocol and no list of several: whoever answers 101 can have meant nothing else.
+        asks = upgrades == [_WEBSOCKET] and request.connection is not None and b"upgrade" in request.connection
+        section.derived = rewritten = _RewrittenFields(self, lines, signed, declared, asks)
         return rewritten
 
     def finish(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.downstream import DownstreamConnection
+from aws_signing_proxy.proxy.tls_transport import TlsTransport
+from aws_signing_proxy.tls.engine import TlsEngine
+from aws_signing_proxy.tls.reloading import ReloadedContext
 
 __all__ = ["ProxyServer"]
 
@@ -44,10 +49,13 @@ class ProxyServer:
         address = self._server.sockets[0].getsockname()
         return int(address[1]) if isinstance(address, tuple) else 0
 
-    async def bind_tcp(self, host: str, port: int) -> None:
-        """Take a TCP port; 0 means any free one. Raises OSError."""
+    async def bind_tcp(self, host: str, port: int, *, tls: ReloadedContext | None = None) -> None:
+        """Take a TCP port; 0 means any free one. `tls`: what is spoken there. Raises OSError."""
+        factory: Callable[[], asyncio.Protocol] = self._connection
+        if tls is not None:
+            factory = functools.partial(self._tls_connection, tls)
         self._server = await self._context.loop.create_server(
-            self._connection, host, port, backlog=_BACKLOG, reuse_address=True, start_serving=False
+            factory, host, port, backlog=_BACKLOG, reuse_address=True, start_serving=False
         )
 
     async def bind_unix(self, path: str) -> None:
@@ -116,6 +124,10 @@ class ProxyServer:
 
     def _connection(self) -> DownstreamConnection:
         return DownstreamConnection(self._context, self)
+
+    def _tls_connection(self, tls: ReloadedContext) -> TlsTransport:
+        # The context of this moment: certificates are renewed while the server runs.
+        return TlsTransport(self._context, self._connection(), TlsEngine(tls.context, is_server=True))
 
     def _sweep(self) -> None:
         context = self._context

@@ -5,14 +5,11 @@ from __future__ import annotations
 from time import perf_counter
 
 from aws_signing_proxy.credentials.model import Credentials
-from aws_signing_proxy.errors import ProxyError
-from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.record import RequestRecord
 from aws_signing_proxy.proxy.rewrite import PreparedHead
-from aws_signing_proxy.proxy.roles import Client, WaitingExchange
 
-__all__ = ["sign", "usable_credentials", "wait_for_credentials"]
+__all__ = ["sign", "usable_credentials"]
 
 
 def usable_credentials(context: Context) -> Credentials | None:
@@ -25,18 +22,6 @@ def usable_credentials(context: Context) -> Credentials | None:
     return credentials
 
 
-def wait_for_credentials(context: Context, client: Client, request: WaitingExchange) -> None:
-    """Let a request wait until there are credentials, or answer it where none will come soon."""
-    store = context.route.credentials
-    try:
-        store.check_worth_waiting(context.wall_clock())
-    except ProxyError as error:
-        request.fail(error)
-        return
-    client.wait_at_most(context.limits.credentials_wait_timeout_seconds, Limit.CREDENTIALS_WAIT)
-    store.wait(request)
-
-
 def sign(  # noqa: PLR0917 - by place: it is called for each request, and names cost time
     context: Context,
     prepared: PreparedHead,
@@ -45,14 +30,17 @@ def sign(  # noqa: PLR0917 - by place: it is called for each request, and names 
     body_length: int,
     body_sha256: bytes | None,
 ) -> bytes:
-    """Return the head as it goes upstream, signed for this second."""
+    """Return the head as it goes upstream, signed for this second by the service's clock."""
     began = perf_counter()
-    head = context.route.rewriter.finish(
+    route = context.route
+    offset = record.offset_seconds = route.clock.offset_seconds
+    now = record.signed_at = context.wall_clock() + offset
+    head = route.rewriter.finish(
         prepared,
         body_length=body_length,
         body_sha256=body_sha256,
         identity=credentials,
-        now=context.wall_clock(),
+        now=now,
     )
     record.signing_seconds = perf_counter() - began
     return head

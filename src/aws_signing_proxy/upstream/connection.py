@@ -7,7 +7,7 @@ import select
 import ssl
 from typing import Protocol, cast
 
-from aws_signing_proxy.upstream.tls import TlsEngine
+from aws_signing_proxy.upstream.tls import ConnectionTls
 
 __all__ = ["ConnectionOwner", "ConnectionUser", "UpstreamConnection"]
 
@@ -57,7 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         "uses",
     )
 
-    def __init__(self, owner: ConnectionOwner, tls: TlsEngine | None) -> None:
+    def __init__(self, owner: ConnectionOwner, tls: ConnectionTls | None) -> None:
         self._owner = owner
         self._tls = tls
         self._transport: asyncio.Transport | None = None
@@ -81,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def establish(self) -> None:
         """Finish the TLS handshake, where there is one. Raises ssl.SSLError or ConnectionError."""
-        if self._tls is None:
+        if self._tls is None or self._tls.is_established:
             return
         self._established = asyncio.get_running_loop().create_future()
         hello, _ = self._tls.handshake()
@@ -205,7 +205,7 @@ class UpstreamConnection(asyncio.Protocol):
             # Bytes that nothing asked for would be taken for the answer to the next request.
             self._end(is_clean=False)
 
-    def _decrypt(self, tls: TlsEngine, data: bytes) -> bytes:
+    def _decrypt(self, tls: ConnectionTls, data: bytes) -> bytes:
         try:
             if not tls.is_established:
                 answer, is_done = tls.handshake(data)

@@ -1,123 +1,118 @@
-"""Opening connections: names to addresses, addresses to sockets, sockets to TLS."""
+"""Opening connections: names to addresses, addresses to sockets, sockets through proxies, and TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
-import ssl
-from dataclasses import dataclass
 
 import aiohappyeyeballs
 
-from aws_signing_proxy.errors import ErrorCode, InternalError, ProxyError, UpstreamError
+from aws_signing_proxy.upstream.addresses import Peer, UpstreamAddress, connect_error
 from aws_signing_proxy.upstream.connection import ConnectionOwner, UpstreamConnection
-from aws_signing_proxy.upstream.tls import TlsSettings
+from aws_signing_proxy.upstream.forward_proxy import ForwardProxy, TunnelOpening
+from aws_signing_proxy.upstream.tls import ConnectionTls, NestedTls, TlsSettings
 
 __all__ = ["Connector", "UpstreamAddress"]
 
 # RFC 8305 section 5: how long one address may keep the next one waiting.
 _ATTEMPT_DELAY_SECONDS = 0.25
-# OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h); `ssl` has no names for them.
-_NAME_MISMATCHES = frozenset({62, 64})
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamAddress:
-    """Where to connect: a DNS name or IP address (IPv6 without brackets), and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Connector:
-    """Opens connections to one address, each time with its name resolved anew."""
+    """Opens connections to one target, each time with its name resolved anew.
 
-    def __init__(self, address: UpstreamAddress, tls: TlsSettings | None, *, connect_timeout_seconds: float) -> None:
+    `address`: the target's own, which is what people are told. `connect_to`: where connections go instead, while TLS is
+    still spoken with the target. `proxy`: what they go through.
+    """
+
+    def __init__(
+        self,
+        address: UpstreamAddress,
+        tls: TlsSettings | None,
+        *,
+        connect_timeout_seconds: float,
+        connect_to: UpstreamAddress | None = None,
+        proxy: ForwardProxy | None = None,
+    ) -> None:
         self.address = address
+        self.proxy = proxy
         self._tls = tls
         self._timeout = connect_timeout_seconds or None
+        # A proxy that gets requests in absolute-form is told in each of them where it is to go.
+        self._destination = connect_to or address
+        self._target = Peer(address)
+        if connect_to is not None:
+            self._target = Peer(connect_to, "ASP_CONNECT_TO", way=f" for {address}")
 
     @property
     def is_tls(self) -> bool:
-        """Whether connections are TLS ones."""
+        """Whether TLS is spoken with the target."""
         return self._tls is not None
 
     async def connect(self, owner: ConnectionOwner) -> UpstreamConnection:
         """Return an established connection. Raises UpstreamError, or InternalError where descriptors ran out."""
-        connection = UpstreamConnection(owner, None if self._tls is None else self._tls.engine())
+        attempt = _Attempt(self._target if self.proxy is None else self.proxy.peer)
         try:
             async with asyncio.timeout(self._timeout):
-                await self._open(connection)
+                return await self._open(owner, attempt)
         except BaseException as error:
-            connection.abort()
+            attempt.abort()
             if isinstance(error, Exception):
-                raise self._explain(error) from error
+                raise connect_error(error, attempt.peer, timeout_seconds=self._timeout) from error
             raise
+
+    async def _open(self, owner: ConnectionOwner, attempt: _Attempt) -> UpstreamConnection:
+        proxy = self.proxy
+        if proxy is not None and proxy.is_tunnel:
+            return await self._open_through(proxy, owner, attempt)
+        tls = self._tls if proxy is None else proxy.tls
+        connection = attempt.connection = UpstreamConnection(owner, None if tls is None else tls.engine())
+        await _connect_socket(self._destination if proxy is None else proxy.address, connection)
+        await connection.establish()
         return connection
 
-    async def _open(self, connection: UpstreamConnection) -> None:
-        loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
-        sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=_ATTEMPT_DELAY_SECONDS)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.create_connection(lambda: connection, sock=sock)
-        except BaseException:
-            sock.close()
-            raise
+    async def _open_through(self, proxy: ForwardProxy, owner: ConnectionOwner, attempt: _Attempt) -> UpstreamConnection:
+        outer = None if proxy.tls is None else proxy.tls.engine()
+        opening = attempt.opening = TunnelOpening(proxy, self._destination, outer)
+        await _connect_socket(proxy.address, opening)
+        await opening.opened
+        inner = None if self._tls is None else self._tls.engine()
+        tls: ConnectionTls | None = (
+            NestedTls(outer, inner) if outer is not None and inner is not None else inner or outer
+        )
+        connection = UpstreamConnection(owner, tls)
+        opening.give_to(connection)
+        attempt.connection = connection
+        target = self._target
+        attempt.peer = Peer(target.address, target.setting, way=f"{target.way} through the proxy {proxy.address}")
         await connection.establish()
-
-    def _explain(self, error: Exception) -> ProxyError:
-        where = str(self.address)
-        match error:
-            case TimeoutError() if self._timeout is not None:
-                return UpstreamError(
-                    ErrorCode.UPSTREAM_CONNECT_TIMEOUT,
-                    f"{where} did not accept a connection within {self._timeout:g} s (ASP_DIAL_TIMEOUT). "
-                    "Check the address, routes and security groups.",
-                )
-            case socket.gaierror():
-                return UpstreamError(
-                    ErrorCode.UPSTREAM_NAME_NOT_RESOLVED,
-                    f"The name {self.address.host} could not be resolved: {error.strerror or error}. "
-                    "Check ASP_TARGET_URL and the DNS.",
-                )
-            case ssl.SSLCertVerificationError():
-                advice = (
-                    "Set ASP_TARGET_URL to a name that is in the certificate; ASP_CA_BUNDLE is of no help here."
-                    if error.verify_code in _NAME_MISMATCHES
-                    else "A private authority is trusted by naming its certificate in ASP_CA_BUNDLE."
-                )
-                return UpstreamError(
-                    ErrorCode.UPSTREAM_TLS_FAILED,
-                    f"The certificate of {where} is not trusted: {error.verify_message.rstrip('.')}. {advice}",
-                )
-            case ssl.SSLError():
-                reason = (error.reason or "handshake failed").replace("_", " ").lower()
-                return UpstreamError(
-                    ErrorCode.UPSTREAM_TLS_FAILED,
-                    f"The TLS handshake with {where} failed: {reason}. Check that it speaks TLS on this port.",
-                )
-            case OSError(errno=errno.EMFILE | errno.ENFILE):
-                return InternalError(
-                    ErrorCode.OUT_OF_FILE_DESCRIPTORS,
-                    "No file descriptor is left for a connection to the upstream. Raise the limit (ulimit -n).",
-                    retry_after_seconds=1,
-                )
-            case _:
-                reason = _reason(error)
-                return UpstreamError(
-                    ErrorCode.UPSTREAM_CONNECT_FAILED,
-                    f"No connection to {where}: {reason}. Check ASP_TARGET_URL and that the service is up.",
-                )
+        return connection
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)  # the event loop's own words show a tuple: ('127.0.0.1', 9200)
-    return str(error) or type(error).__name__
+class _Attempt:
+    """What is there of a connection while it is being opened, and whom it has to do with at the moment."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.opening: TunnelOpening | None = None
+        self.connection: UpstreamConnection | None = None
+
+    def abort(self) -> None:
+        """Close at once what there is."""
+        if self.connection is not None:
+            self.connection.abort()
+        elif self.opening is not None:
+            self.opening.abort()
+
+
+async def _connect_socket(address: UpstreamAddress, protocol: asyncio.Protocol) -> None:
+    """Connect to one of the addresses that the name has now, and let `protocol` have the transport."""
+    loop = asyncio.get_running_loop()
+    infos = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    sock = await aiohappyeyeballs.start_connection(infos, happy_eyeballs_delay=_ATTEMPT_DELAY_SECONDS)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.create_connection(lambda: protocol, sock=sock)
+    except BaseException:
+        sock.close()
+        raise

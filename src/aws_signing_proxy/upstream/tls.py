@@ -1,125 +1,155 @@
-"""TLS towards the upstream: the context, and one connection's TLS without a socket.
-
-The event loops' own TLS costs more than everything else on a request's path: uvloop's reads into a new
-256 KiB buffer each time, which the C library maps and unmaps (101 µs a request against 45 µs, measured on a
-prototype). Here an `ssl.SSLObject` works on memory, with reads of one TLS record (35 to 39 µs).
-"""
+"""TLS towards the upstream: what all connections to it share, and one connection's TLS, or two inside each other."""
 
 from __future__ import annotations
 
-import contextlib
 import ssl
+from typing import Protocol
 
-__all__ = ["TlsEngine", "TlsSettings", "client_context"]
+from aws_signing_proxy.tls.engine import TlsEngine
+from aws_signing_proxy.tls.reloading import ReloadedContext
 
-_RECORD_BYTES = 16384  # RFC 8446 section 5.1: the most that one record carries
-
-
-def client_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return a context that verifies certificates and names.
-
-    `ca_bundle`: a PEM file of trusted certificates instead of the system's. Raises OSError or ssl.SSLError
-    where it cannot be read.
-    """
-    context = ssl.create_default_context(cafile=ca_bundle)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+__all__ = ["ClientTls", "ConnectionTls", "NestedTls", "TlsSettings"]
 
 
-class TlsSettings:
-    """What every connection to one upstream shares: context, name, and the last session for resumption."""
+class ConnectionTls(Protocol):
+    """One connection's TLS, as the connection sees it (see `TlsEngine`)."""
 
-    __slots__ = ("context", "server_name", "session")
+    @property
+    def is_established(self) -> bool:
+        """Whether the handshake is done."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
-        self.context = context
-        self.server_name = server_name
-        self.session: ssl.SSLSession | None = None
-
-    def engine(self) -> TlsEngine:
-        """Return the TLS side of a new connection, which tries to resume the last session."""
-        return TlsEngine(self)
-
-
-class TlsEngine:
-    """One connection's TLS: encrypted bytes in and out, plain bytes in and out, no socket.
-
-    `is_closed_cleanly` turns true with the peer's close_notify; without it the end of the connection may be
-    an attacker's (RFC 8446 section 6.1), and a body that ends with the connection counts as cut off.
-    """
-
-    __slots__ = ("_incoming", "_outgoing", "_settings", "_tls", "is_closed_cleanly", "is_established")
-
-    def __init__(self, settings: TlsSettings) -> None:
-        self._settings = settings
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = settings.context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=settings.server_name, session=settings.session
-        )
-        self.is_established = False
-        self.is_closed_cleanly = False
+    @property
+    def is_closed_cleanly(self) -> bool:
+        """Whether the peer has said goodbye."""
 
     @property
     def was_resumed(self) -> bool:
         """Whether the handshake resumed an earlier session."""
-        return bool(self._tls.session_reused)
 
     def handshake(self, data: bytes = b"") -> tuple[bytes, bool]:
         """Take the peer's handshake bytes; return ours, and whether the handshake is done. Raises ssl.SSLError."""
-        self._incoming.write(data)
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return self._outgoing.read(), False
-        self.is_established = True
-        return self._outgoing.read(), True
 
     def take_alert(self) -> bytes:
-        """Return what is to be sent after a failure: the alert that tells the peer why."""
-        return self._outgoing.read()
+        """Return what is to be sent after a failure."""
 
     def decrypt(self, data: bytes) -> bytes:
         """Take encrypted bytes; return the plain bytes that are complete. Raises ssl.SSLError."""
-        incoming, tls = self._incoming, self._tls
-        if data:
-            incoming.write(data)
-        pieces: list[bytes] = []
-        try:
-            while True:
-                piece = tls.read(_RECORD_BYTES)
-                if not piece:
-                    self.is_closed_cleanly = True
-                    break
-                pieces.append(piece)
-                # An SSLWantReadError costs 3 µs; with nothing left in either buffer it would be certain.
-                if not incoming.pending and not tls.pending():
-                    break
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.is_closed_cleanly = True
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encrypt(self, data: bytes | memoryview) -> bytes:
-        """Take plain bytes; return them encrypted, with whatever the protocol itself has to send."""
-        self._tls.write(data)
-        return self._outgoing.read()
+        """Take plain bytes; return them encrypted."""
 
     def take_pending(self) -> bytes:
-        """Return what the protocol itself has to send (answers to key updates); mostly nothing."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        """Return what the protocol itself has to send."""
+
+    def keep_session(self) -> None:
+        """Remember the session for the next connection."""
+
+    def close_notify(self) -> bytes:
+        """Return the goodbye."""
+
+
+class TlsSettings:
+    """What every connection to one server shares: context, name, and the last session for resumption.
+
+    `context` may be one whose client certificate is renewed while the process runs.
+    """
+
+    __slots__ = ("_context", "_context_of_session", "server_name", "session")
+
+    def __init__(self, context: ssl.SSLContext | ReloadedContext, server_name: str) -> None:
+        self._context = context
+        self._context_of_session: ssl.SSLContext | None = None
+        self.session: ssl.SSLSession | None = None
+        self.server_name = server_name
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context of new connections."""
+        return self._context.context if isinstance(self._context, ReloadedContext) else self._context
+
+    def engine(self) -> ClientTls:
+        """Return the TLS side of a new connection, which tries to resume the last session."""
+        context = self.context
+        # A session belongs to its context, and speaks for the client certificate of then.
+        session = self.session if self._context_of_session is context else None
+        return ClientTls(self, context, session)
+
+    def keep(self, session: ssl.SSLSession, context: ssl.SSLContext) -> None:
+        """Remember a session for the next connection."""
+        self.session, self._context_of_session = session, context
+
+
+class ClientTls(TlsEngine):
+    """The client's side of a connection, which remembers its session for the next one."""
+
+    __slots__ = ("_own_context", "_settings")
+
+    def __init__(self, settings: TlsSettings, context: ssl.SSLContext, session: ssl.SSLSession | None) -> None:
+        super().__init__(context, server_name=settings.server_name, session=session)
+        self._settings = settings
+        self._own_context = context
 
     def keep_session(self) -> None:
         """Remember the session for the next connection; TLS 1.3's ticket arrives behind the handshake."""
         session = self._tls.session
         if session is not None and session.has_ticket:
-            self._settings.session = session
+            self._settings.keep(session, self._own_context)
+
+
+class NestedTls:
+    """TLS to the target inside the TLS to a proxy, which is established (see `ConnectionTls`)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: TlsEngine, inner: TlsEngine) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    @property
+    def is_established(self) -> bool:
+        """Whether the handshake with the target is done."""
+        return self._inner.is_established
+
+    @property
+    def is_closed_cleanly(self) -> bool:
+        """Whether the target has said goodbye: what the proxy says is no proof of anything."""
+        return self._inner.is_closed_cleanly
+
+    @property
+    def was_resumed(self) -> bool:
+        """Whether the handshake with the target resumed an earlier session."""
+        return self._inner.was_resumed
+
+    def handshake(self, data: bytes = b"") -> tuple[bytes, bool]:
+        """Take the target's handshake bytes through the proxy; return ours, and whether the handshake is done."""
+        answer, is_done = self._inner.handshake(self._outer.decrypt(data) if data else b"")
+        return self._wrapped(answer), is_done
+
+    def take_alert(self) -> bytes:
+        """Return what is to be sent after a failure."""
+        alert = self._outer.take_alert()  # where it was the outer one that failed
+        return alert or self._wrapped(self._inner.take_alert())
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Take encrypted bytes; return the plain bytes that are complete. Raises ssl.SSLError."""
+        return self._inner.decrypt(self._outer.decrypt(data) if data else b"")
+
+    def encrypt(self, data: bytes | memoryview) -> bytes:
+        """Take plain bytes; return them encrypted twice."""
+        return self._outer.encrypt(self._inner.encrypt(data))
+
+    def take_pending(self) -> bytes:
+        """Return what the protocol itself has to send."""
+        return self._outer.take_pending() + self._wrapped(self._inner.take_pending())
+
+    def keep_session(self) -> None:
+        """Remember both sessions for the next connection."""
+        self._outer.keep_session()
+        self._inner.keep_session()
 
     def close_notify(self) -> bytes:
-        """Return the goodbye that tells the peer that nothing was cut off."""
-        # It wants the peer's goodbye too, or the connection is broken; ours is written if it can be.
-        with contextlib.suppress(ssl.SSLError):
-            self._tls.unwrap()
-        return self._outgoing.read()
+        """Return the goodbye to the target and the one to the proxy."""
+        return self._wrapped(self._inner.close_notify()) + self._outer.close_notify()
+
+    def _wrapped(self, data: bytes) -> bytes:
+        return self._outer.encrypt(data) if data else b""

@@ -11,10 +11,13 @@ from aws_signing_proxy.errors import ErrorCode, InternalError, ProxyError, Upstr
 from aws_signing_proxy.observe.counters import Counters
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 from aws_signing_proxy.upstream.connector import Connector
+from aws_signing_proxy.upstream.forward_proxy import ForwardProxy
 from aws_signing_proxy.upstream.pool import Pool
 
 __all__ = ["ConnectionWaiter", "Upstream"]
 
+# How long a connection that is not used again may take to send what it still holds.
+_FLUSH_SECONDS = 5.0
 # Connections opened together must not all be due for replacement together.
 _AGE_JITTER = 0.1
 
@@ -63,6 +66,12 @@ class Upstream:
     def is_tls(self) -> bool:
         """Whether connections are TLS ones."""
         return self._connector.is_tls
+
+    @property
+    def forwards_to(self) -> ForwardProxy | None:
+        """The proxy that gets requests in absolute-form, and may answer them itself; None where there is none."""
+        proxy = self._connector.proxy
+        return None if proxy is None or proxy.is_tunnel else proxy
 
     @property
     def is_full(self) -> bool:
@@ -114,6 +123,14 @@ class Upstream:
         if not connection.is_ended:
             self._drop(connection)
             connection.abort()
+
+    def retire(self, connection: UpstreamConnection) -> None:
+        """The connection must not be used again, but what was written to it is to arrive."""
+        if not connection.is_ended:
+            self._drop(connection)
+            connection.close()
+            # A peer that does not take it would otherwise keep the connection for ever.
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, connection.abort)
 
     def sweep(self, now: float) -> None:
         """Close idle connections that are past their idle time or their age."""
