@@ -10,10 +10,14 @@ import pytest
 from aws_signing_proxy.http1.chunked import ChunkedReader
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.exchange import Exchange
+from aws_signing_proxy.proxy.healing import Healing
+from aws_signing_proxy.proxy.relay import ResponseRelay
 from aws_signing_proxy.proxy.sending import BodySender
-from tests.proxy.scene import OK, Scene, play
+from tests.proxy.refusing import HOUR, SKEW, response
+from tests.proxy.scene import GET, NOW, OK, Scene, play
+from tests.sigv4.refusal_answers import REJECTED
 
-KINDS = (Exchange, BodySender, ReceivedBody, ChunkedReader)
+KINDS = (Exchange, BodySender, ReceivedBody, ChunkedReader, ResponseRelay, Healing)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,21 @@ def test_a_refused_chunked_body_leaves_nothing_behind() -> None:
         client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
         await scene.settle()
         assert b"ambiguous_framing" in client.take()
+        assert alive() == []
+
+    play(run)
+
+
+def test_a_request_that_was_sent_again_leaves_nothing_behind() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(GET)
+        await scene.settle()
+        scene.respond(response(SKEW, NOW + HOUR))
+        scene.respond(response(REJECTED[0], NOW + HOUR))
+        await scene.fetch_credentials()  # the same ones: the second refusal is the client's
+        assert client.take() == response(REJECTED[0], NOW + HOUR)
+        await scene.settle()
         assert alive() == []
 
     play(run)
