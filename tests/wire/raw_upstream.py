@@ -215,10 +215,11 @@ class RawUpstream:
             with contextlib.suppress(OSError):
                 self._converse(connection)
         finally:
+            # Closed first: whoever waited for it sends the next request at once.
+            connection.sock.close()
             with self._changed:
                 connection.is_open = False
                 self._changed.notify_all()
-            connection.sock.close()
 
     def _converse(self, connection: _Connection) -> None:
         if not self._play(connection.sock, self.on_connect):
