@@ -61,6 +61,11 @@ class Scene:
                     raise AssertionError(server)
         return [*self.planted, *handed_out]
 
+    @property
+    def never_succeeds(self) -> bool:
+        """Whether there is nothing that could hand out credentials."""
+        return not self.servers and not self.styles_beside
+
     def fail(self, style: str) -> None:
         """Fail in a style: of every server, or one of the scene's own."""
         self.mend()

@@ -40,6 +40,10 @@ class Answer(NamedTuple):
     fields: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Show nothing of the body, which may hold the token."""
+        return f"<Answer {self.status} of {self.source}>"
+
     def json_object(self) -> dict[str, object] | None:
         """Return the body where it is a JSON object (RFC 8259), else None."""
         try:
@@ -143,9 +147,11 @@ class Server:
             if proxy is not None:
                 reason = f"{reason} (asked through the proxy {place(proxy)})"
             attempt = Attempt(source, fetch.shown(reason), advice)
-            raise CredentialsUnavailableError((attempt,), is_conclusive=is_conclusive) from None
+            failed = CredentialsUnavailableError((attempt,), is_conclusive=is_conclusive)
         finally:
             manager.clear()
+        # Raised out here, so that it has no context: a library's exception may quote the proxy, which quotes us.
+        raise failed
 
     def _check(self, source: str, url: str) -> None:
         """Refuse a URL that nobody could have meant."""

@@ -191,6 +191,9 @@ class _Request(NamedTuple):
     body: bytes
     authentication: str
 
+    def __repr__(self) -> str:
+        return f"<request with {self.authentication}>"
+
 
 def _may_speak_otherwise(error: ServerRefusedError, dialect: _Dialect, *, is_known: bool) -> bool:
     """Whether the answer to a request in `dialect` may be that of a server which does not speak it."""

@@ -58,6 +58,10 @@ class Answer(NamedTuple):
     date: str | None
     location: str | None
 
+    def __repr__(self) -> str:
+        """Show nothing that the server wrote: it may say back what it was sent."""
+        return f"<Answer {self.status}>"
+
 
 class StsTransport:
     """Keeps the connections to one STS. Used by one thread at a time.
