@@ -48,9 +48,9 @@ def metrics(proxy: ProxyProcess) -> dict[str, float]:
     return {name: float(value) for name, _, value in samples}
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 15.0) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = 15.0, *, pause_seconds: float = 0.01) -> None:
     """Wait for what another process brings about."""
     give_up = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < give_up, "it did not come about"
-        time.sleep(0.01)
+        time.sleep(pause_seconds)

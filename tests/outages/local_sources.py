@@ -112,7 +112,8 @@ class Process(_Local):
     @property
     def sets(self) -> int:
         try:
-            return int((self.folder / "process.count").read_text())
+            # Empty for the moment in which the process writes it.
+            return int((self.folder / "process.count").read_text() or "0")
         except FileNotFoundError:
             return 0
 

@@ -1,76 +1,153 @@
-"""A hundred refreshes in a row leave nothing behind, the process stays small, and it ends while a fetch hangs."""
+"""A hundred refreshes in a row leave nothing behind; and what the proxy needs when it does nothing."""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import http.client
+import resource
 import signal
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.outages.conftest import Start, wait_until
-from tests.outages.load import ask
+from tests.outages.load import Load, ask
+from tests.outages.local_sources import Process
+from tests.outages.memory import Held, held, pss_mib
 from tests.outages.sources import SOURCES, Irsa, Source
+from tests.proxy.proxy_process import ProxyProcess
 
-# What is freed late, and the allocator's rounding; a leak of a connection or a document a fetch would be more.
-_MOST_GROWTH_MIB = 3.0
-_MOST_IDLE_MIB = 72.0
+REFRESHES = 100
+# Until then imports, caches and free lists fill.
+WARM_UP = 40
+# A fetch that somebody kept would hold its answers, its request and what it was parsed into: 8 KiB at least, so a
+# hundred of them 800 KiB. What was measured is 60 to 220 KiB, which are free lists and fragments of the heap: after
+# some thousand refreshes it grows no more.
+MOST_KIB = 512
+# The SDK's parser of files leaves cycles, 24 KiB a refresh, which wait for the garbage collector until 50 000 objects
+# do (`app`). What was measured: 6.7 MiB after 400 refreshes, and the same after 2000.
+MOST_KIB_OF_FILES = 4096
+IDLE_LIMIT_MIB = 72.0
+CONNECTIONS = 1000
+
+each_source = pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: kind.name)
+ENDS = ('"event": "credentials reloaded"', '"event": "new credentials could not be had; the old ones stay in use"')
 
 
-def pss_mib(pid: int) -> float:
-    found = re.search(r"^Pss:\s+(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024
+class Refreshes:
+    """Orders refreshes, each as soon as the one before is done."""
+
+    def __init__(self, proxy: ProxyProcess) -> None:
+        self._proxy = proxy
+
+    @property
+    def done(self) -> int:
+        output = self._proxy.output
+        return sum(output.count(event) for event in ENDS)
+
+    def order(self, times: int) -> None:
+        for count in range(self.done + 1, self.done + times + 1):
+            self._proxy.signal(signal.SIGHUP)
+            wait_until(lambda count=count: self.done >= count, pause_seconds=0.002)  # type: ignore[misc] # bound now
 
 
-def held(pid: int) -> tuple[int, int]:
-    """Return the number of threads and of descriptors."""
-    return len(list(Path(f"/proc/{pid}/task").iterdir())), len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-@pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: kind.name)
-def test_a_hundred_refreshes_leak_no_memory_thread_or_descriptor(
+@pytest.mark.parametrize("kind", [*SOURCES, Process], ids=lambda kind: kind.__name__)
+def test_a_hundred_refreshes_leak_no_memory_thread_descriptor_or_child(
     kind: type[Source], tmp_path: Path, start: Start
 ) -> None:
     with kind(tmp_path) as source:
         proxy, _ = start(source)
-        assert ask(proxy.port).status == 200
-
-        def refresh(times: int) -> None:
-            for _ in range(times):
-                before = source.sets
-                proxy.signal(signal.SIGHUP)
-                wait_until(lambda before=before: source.sets > before)  # type: ignore[misc] # bound at each turn
-
-        refresh(20)
-        time.sleep(0.3)
-        memory, (threads, descriptors) = pss_mib(proxy.pid), held(proxy.pid)
-        refresh(100)
-        time.sleep(0.3)
-        assert pss_mib(proxy.pid) - memory < _MOST_GROWTH_MIB
-        threads_after, descriptors_after = held(proxy.pid)
-        # One more of each may be on its way: a fetch that ends, a connection that is being closed.
-        assert threads_after <= threads + 1
-        assert descriptors_after <= descriptors + 1
-        assert ask(proxy.port).status == 200
+        proxy.wait_for_log("credentials loaded")
+        check_for_leaks(proxy, most_kib=MOST_KIB_OF_FILES if kind is Process else MOST_KIB)
+        assert source.sets == 1 + WARM_UP + REFRESHES
 
 
-def test_the_process_with_irsa_is_small(tmp_path: Path, start: Start) -> None:
-    with Irsa(tmp_path) as source:
+@each_source
+def test_a_hundred_refreshes_of_which_half_fail_leak_nothing_either(
+    kind: type[Source], tmp_path: Path, start: Start
+) -> None:
+    with kind(tmp_path) as source:
+        proxy, _ = start(source)
+        proxy.wait_for_log("credentials loaded")
+        source.every_second_fails()
+        check_for_leaks(proxy)
+        assert proxy.output.count(ENDS[0]) >= REFRESHES // 3
+        assert proxy.output.count(ENDS[1]) >= REFRESHES // 3
+
+
+def check_for_leaks(proxy: ProxyProcess, *, most_kib: int = MOST_KIB) -> None:
+    refreshes = Refreshes(proxy)
+    refreshes.order(WARM_UP)
+    wait_until(lambda: held(proxy.pid).children == 0)
+    before = settled(proxy)
+    refreshes.order(REFRESHES)
+    wait_until(lambda: held(proxy.pid)[1:] == before[1:])
+    after = held(proxy.pid)
+    assert after.private_kib - before.private_kib < most_kib
+    assert ask(proxy.port).status == 200
+
+
+def settled(proxy: ProxyProcess) -> Held:
+    """Return what the process holds when the thread of its last fetch has ended."""
+    assert ask(proxy.port).status == 200
+    threads = [held(proxy.pid).threads]
+
+    def is_settled() -> bool:
+        threads.append(held(proxy.pid).threads)
+        return len(threads) > 5 and len(set(threads[-5:])) == 1
+
+    wait_until(is_settled)
+    return held(proxy.pid)
+
+
+@each_source
+def test_an_idle_proxy_needs_at_most_72_mib(
+    kind: type[Source], tmp_path: Path, start: Start, record_property: Callable[[str, object], None]
+) -> None:
+    with kind(tmp_path) as source:
         proxy, _ = start(source)
         assert ask(proxy.port).status == 200
-        assert pss_mib(proxy.pid) < _MOST_IDLE_MIB
+        used = pss_mib(proxy.pid)
+        record_property("pss_mib", round(used, 1))
+        assert used <= IDLE_LIMIT_MIB
 
 
-def test_it_listens_at_once_and_ends_soon_while_a_fetch_hangs(tmp_path: Path, start: Start) -> None:
-    with Irsa(tmp_path) as source:
-        source.fail("silent")
-        proxy, _ = start(source)
-        wait_until(lambda: source.fetches == 1)
-        assert proxy.management("/status/live")[0] == 200
-        assert proxy.management("/status/ready")[0] == 503
-        began = time.monotonic()
-        proxy.signal(signal.SIGTERM)
-        assert proxy.wait() == 0
-        assert time.monotonic() - began < 8.0
+def test_a_refresh_disturbs_none_of_a_thousand_idle_connections(tmp_path: Path, start: Start) -> None:
+    with allowed_descriptors(4 * CONNECTIONS), Irsa(tmp_path) as source, contextlib.ExitStack() as stack:
+        proxy, service = start(source, ASP_MAX_CONNECTIONS=str(2 * CONNECTIONS))
+        clients = [connected(proxy.port, stack) for _ in range(CONNECTIONS)]
+        for client in clients[::50]:
+            assert ask(proxy.port, client).status == 200
+        with Load(proxy.port, clients=2) as load:
+            Refreshes(proxy).order(20)
+        assert {answer.status for answer in load.answers} == {200}
+        assert source.sets == 21
+        for client in clients:
+            client.sock.setblocking(False)
+            with pytest.raises(BlockingIOError):  # it is open, and silent
+                client.sock.recv(1)
+            client.sock.settimeout(20)
+        for client in clients[::25]:
+            assert ask(proxy.port, client).status == 200
+        last = service.requests[-1].values("authorization")[0]
+        assert f"{source.sets:08}/" in last, "the last set signs"
+
+
+def connected(port: int, stack: contextlib.ExitStack) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.connect()
+    stack.callback(connection.close)
+    return connection
+
+
+@contextlib.contextmanager
+def allowed_descriptors(wanted: int) -> Iterator[None]:
+    """Let this process and those that it starts have so many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, more), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from aws_signing_proxy.config.loading import Loaded, load_settings
+from aws_signing_proxy.config.problems import SettingsError
 from aws_signing_proxy.credential_sources import provider_for, secrets_of
 from aws_signing_proxy.credentials import Credentials, CredentialsUnavailableError, Fetch, Provider
 from aws_signing_proxy.observe.logs import configure_logs, remove_log_handlers
@@ -28,6 +29,7 @@ from tests.outages.planted_scenes import SCENES, Make, Scene
 from tests.wire.running_proxy import ENVIRONMENT, RunningProxy
 
 SETTINGS = {"ASP_TARGET_URL": "http://127.0.0.1:9", "ASP_LOG_LEVEL": "debug", "ASP_CREDENTIALS_WAIT_TIMEOUT": "0"}
+URL_WITH_PASSWORD = "https://somebody:planted%2Fpassword@host.example/path"
 each_scene = pytest.mark.parametrize("make", SCENES, ids=lambda make: make.__name__)
 
 
@@ -153,3 +155,14 @@ def got(port: int, path: str) -> str:
     text = f"{response.status} {response.getheaders()} {response.read().decode()}"
     connection.close()
     return text
+
+
+@pytest.mark.parametrize(
+    "name", ["ASP_TARGET_URL", "ASP_VAULT_URL", "ASP_OPEN_ID_AUTH_SERVER_URL", "ASP_OPEN_ID_ISSUER_URL"]
+)
+def test_a_url_of_the_settings_with_a_password_is_refused_without_showing_it(name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings({}, SETTINGS | {name: URL_WITH_PASSWORD})
+    told = [*told_by(refused.value), repr(vars(refused.value))]
+    assert name in str(refused.value)
+    assert not found_in("\n".join(told), ["planted%2Fpassword", "planted/password"])
