@@ -58,7 +58,7 @@ class Redactor:
         self._holders: Counter[str] = Counter()
         # Credentials are fetched in a thread of their own, which registers what it meets.
         self._lock = threading.RLock()
-        # Made once for each secret: with a refresh ten of them come and go, partly in the event loop (1.1 ms, now 0.07).
+        # Made once for each secret: with a refresh ten of them come and go, partly in the event loop (1.1 ms a time).
         self._forms_of: dict[str, set[str]] = {}
         self._forms: tuple[str, ...] = ()
 
