@@ -100,9 +100,10 @@ class VaultProvider:
             fetch.secret((value or "").strip())
         for token in self._tokens.all():
             fetch.secret(token.value)
-        for lease in self._lent():
-            fetch.secret(lease.secret_access_key)
-            fetch.secret(lease.session_token or "")
+        for lease in (*(lease for _, lease in self._superseded), self._held, self._fresh):
+            if lease is not None:
+                fetch.secret(lease.secret_access_key)
+                fetch.secret(lease.session_token or "")
 
     def _lent(self) -> list[Lease]:
         leases = [lease for _, lease in self._superseded]
