@@ -37,7 +37,8 @@ def test_a_source_that_fails_every_second_time_fails_no_request(
 def test_a_source_that_takes_two_seconds_makes_nobody_wait_while_there_are_valid_credentials(
     kind: type[Source], tmp_path: Path, start: Start
 ) -> None:
-    with kind(tmp_path, lease_seconds=12.0) as source:
+    # So long that the early window, a quarter less the chance, is longer than the fetch: at least 3 s.
+    with kind(tmp_path, lease_seconds=16.0) as source:
         proxy, _ = start(source)
         assert ask(proxy.port).status == 200
         source.slow(2.0)

@@ -54,6 +54,15 @@ def test_a_container_is_asked_anew_at_every_fetch_and_once(home: AwsHome, contai
         assert len(container.requests) == number
 
 
+def test_a_container_s_endpoint_that_takes_more_than_two_seconds_is_waited_for(
+    home: AwsHome, container: ContainerEndpoint
+) -> None:
+    """After two botocore gives it up, and a slow one would never be heard."""
+    container.failures.delay_seconds = 2.3
+    assert home.fetch().access_key_id == "ASIACONTAINER1"
+    assert len(container.requests) == 1
+
+
 def test_a_relative_uri_is_asked_at_the_address_of_ecs(
     home: AwsHome, container: ContainerEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,8 +41,9 @@ _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _REFUSALS: Final = frozenset({_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND})
 _LARGEST_BODY_BYTES: Final = 1 << 16
-# botocore's own limit for the container endpoint, in seconds; that of the instance's service is a setting.
-_CONTAINER_SECONDS: Final = 2.0
+# For the container endpoint, twice botocore's own limit: one that takes two seconds is slow, not gone. That of the
+# instance's service is a setting.
+_CONTAINER_SECONDS: Final = 4.0
 _ROLE_PATH: Final = "/latest/meta-data/iam/security-credentials/"
 _SECRET_FIELDS: Final = ("Authorization", "X-aws-ec2-metadata-token")
 _SERVER_ERROR: Final = 500
