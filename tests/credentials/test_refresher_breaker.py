@@ -224,3 +224,17 @@ async def test_a_source_that_hangs_is_tried_again_by_the_breaker_s_time_and_foun
     world.provider.release()
     await world.pass_time(61)
     assert world.request() == 2
+
+
+@simulated(failure_threshold=3, breaker_timeout_seconds=1.0)
+async def test_after_a_long_outage_the_next_trial_comes_when_the_breaker_says(world: World) -> None:
+    """The delays after failures have grown to a minute by then: they must not come on top of it."""
+    await open_the_circuit(world)
+    await world.pass_time(120)
+    error = world.request()
+    assert isinstance(error, InternalError)
+    assert error.retry_after_seconds == 1
+    world.provider.failure = None
+    await world.pass_time(1.2)
+    assert world.circuit() == "closed"
+    assert world.request() == 1

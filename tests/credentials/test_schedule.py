@@ -167,7 +167,7 @@ def test_the_delay_doubles_with_each_failure_up_to_a_minute(times: int, delay: f
 
 def test_a_million_failures_are_no_more_than_a_minute() -> None:
     schedule = failed(1)
-    schedule.failures = 1_000_000
+    schedule._delays = 1_000_000
     schedule.on_failure(None, wall=NOW, monotonic=MONOTONIC, chance=0.0)
     assert schedule.retry_at == MONOTONIC + LONGEST_RETRY_SECONDS
 
@@ -180,6 +180,15 @@ def test_valid_credentials_that_are_about_to_end_are_tried_for_sooner() -> None:
     assert failed(7, lasting(40)).retry_at == MONOTONIC + 10
     assert failed(7, lasting(4)).retry_at == MONOTONIC + 1
     assert failed(7, lasting(2)).retry_at == MONOTONIC + 0.5
+
+
+def test_the_many_tries_before_the_end_do_not_make_those_after_it_rare() -> None:
+    held = lasting(1)
+    schedule = failed(9, held)
+    schedule.on_failure(held, wall=NOW + 2, monotonic=MONOTONIC + 2, chance=0.0)
+    assert schedule.retry_at == MONOTONIC + 2 + 1
+    schedule.on_failure(held, wall=NOW + 3, monotonic=MONOTONIC + 3, chance=0.0)
+    assert schedule.retry_at == MONOTONIC + 3 + 2
 
 
 def test_but_not_more_often_than_ten_times_a_second() -> None:

@@ -182,13 +182,14 @@ class Refresher:
         """After a failure, how long until the next try; None where none failed."""
         if not self._schedule.failures:
             return None
-        now = self._monotonic()
-        return max(self._schedule.retry_at - now, self.breaker.seconds_until_retry(now), 0.0)
+        # An open breaker says by itself when its trial is, however long the delays have grown.
+        open_seconds = self.seconds_until_breaker_closes
+        return max(self._schedule.retry_at - self._monotonic(), 0.0) if open_seconds is None else open_seconds
 
     @property
     def seconds_until_breaker_closes(self) -> float | None:
         """How long the circuit breaker keeps every fetch away; None unless it is open."""
-        if self.breaker.state is not CircuitState.OPEN:
+        if self.breaker.state is not CircuitState.OPEN or self.provider.is_local:
             return None
         return self.breaker.seconds_until_retry(self._monotonic())
 
@@ -228,10 +229,10 @@ class Refresher:
         """How long nothing can be due. Never beyond the poll interval: a wall clock may jump, a file may change."""
         if not self.is_eager and not self._is_wanted:
             return self.poll_interval_seconds
-        monotonic = self._monotonic()
-        due = self._schedule.seconds_until_due(wall=self._clock(), monotonic=monotonic)
-        due = max(due, self.breaker.seconds_until_retry(monotonic), _SHORTEST_SLEEP_SECONDS)
-        return min(due, self.poll_interval_seconds)
+        due = self.seconds_until_breaker_closes
+        if due is None:
+            due = self._schedule.seconds_until_due(wall=self._clock(), monotonic=self._monotonic())
+        return min(max(due, _SHORTEST_SLEEP_SECONDS), self.poll_interval_seconds)
 
     async def _check(self, holder: Holder) -> None:
         """Fetch if that is due and allowed; the body of the background task's loop."""
@@ -252,7 +253,8 @@ class Refresher:
         wall = self._clock()
         held = holder.held
         is_missing = held is None or held.is_expired(wall)
-        is_planned = self._schedule.is_due(wall=wall, monotonic=self._monotonic())
+        is_trial = not is_local and self.breaker.state is CircuitState.OPEN
+        is_planned = is_trial or self._schedule.is_due(wall=wall, monotonic=self._monotonic())
         is_due = is_planned or (is_missing and not self._schedule.failures)
         if not is_due or self.is_eager or self._is_wanted or is_local:
             return is_due

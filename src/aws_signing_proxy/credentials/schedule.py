@@ -45,18 +45,21 @@ def early_window_seconds(credentials: Credentials, lifetime_seconds: float, chan
 class Schedule:
     """Knows when the next fetch is due. `wall` is in seconds since the epoch, `monotonic` in seconds."""
 
-    __slots__ = ("_monotonic_due", "_wall_due", "failures", "retry_at")
+    __slots__ = ("_delays", "_monotonic_due", "_wall_due", "_was_valid", "failures", "retry_at")
 
     def __init__(self) -> None:
         self.failures = 0
         self.retry_at = 0.0
         """After a failure: when to fetch again, by the monotonic clock."""
+        # How many delays have grown from one to the next, and whether there were valid credentials then.
+        self._delays = 0
+        self._was_valid = False
         self._wall_due: float | None = None
         self._monotonic_due: float | None = None
 
     def on_success(self, fetched: Credentials, *, wall: float, monotonic: float, chance: float) -> None:
         """Plan from credentials that were fetched now."""
-        self.failures = 0
+        self.failures = self._delays = 0
         self._wall_due = None
         if fetched.expires_at is not None:
             lifetime = max(0.0, fetched.expires_at - wall)
@@ -70,9 +73,13 @@ class Schedule:
     def on_failure(self, held: Credentials | None, *, wall: float, monotonic: float, chance: float) -> None:
         """Plan the next try after a failure; `held` are the credentials that are there all the same."""
         self.failures += 1
-        doubled = _FIRST_RETRY_SECONDS * 2 ** min(self.failures - 1, _MOST_DOUBLINGS)
+        is_valid = held is not None and not held.is_expired(wall)
+        # Short leases are tried for often before they end: that must not make the tries after their end rare.
+        self._delays = 1 if is_valid is not self._was_valid else self._delays + 1
+        self._was_valid = is_valid
+        doubled = _FIRST_RETRY_SECONDS * 2 ** min(self._delays - 1, _MOST_DOUBLINGS)
         delay = min(doubled, LONGEST_RETRY_SECONDS) * (1 - _RETRY_JITTER_SHARE * chance)
-        if held is not None and held.expires_at is not None and not held.is_expired(wall):
+        if is_valid and held is not None and held.expires_at is not None:
             delay = min(delay, max((held.expires_at - wall) / _TRIES_PER_REST, _SHORTEST_RETRY_SECONDS))
         self.retry_at = monotonic + delay
 
