@@ -53,6 +53,7 @@ def test_bytes_behind_the_101_and_bytes_that_the_client_sent_early_are_the_conve
     """What looks like a request is none any more: it is passed on as it is, and never signed."""
     may_answer, has_request = threading.Event(), threading.Event()
     upstream.answer_with([Tell(has_request), WaitFor(may_answer), *in_pieces(SWITCH + b"from the service", 7)])
+    upstream.default_reply = []  # to what looks like a request and is none
     with RawClient(proxy.port) as client:
         client.send(HANDSHAKE + GET)
         assert has_request.wait(5)
