@@ -76,18 +76,21 @@ def waits_for(port: int, headers: dict[str, str] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def nginx_service(folder: Path) -> Iterator[Service]:
-    """Run nginx as the service: a small JSON answer, bodies read and dropped, one large file at /large."""
+def nginx_service(folder: Path, large_bytes: int = 1 << 30) -> Iterator[Service]:
+    """Run nginx as the service: a small JSON answer, a large file at /large, and PUT to /store/NAME."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     ca_file, pem = folder / "ca.pem", folder / "server.pem"
     authority.cert_pem.write_to_path(str(ca_file))
     pem.write_bytes(certificate.private_key_pem.bytes() + b"".join(c.bytes() for c in certificate.cert_chain_pems))
     with (folder / "large").open("wb") as large:
-        large.truncate(1 << 30)
+        large.truncate(large_bytes)
+    (folder / "store").mkdir(exist_ok=True)
+    (folder / "store").chmod(0o777)  # the worker runs as another user
     service = Service(free_port(), free_port(), free_port(), free_port(), ca_file)
     location = f"""
       location = /large {{ root {folder}; }}
+      location /store/ {{ root {folder}; dav_methods PUT DELETE; }}
       location / {{ default_type application/json; return 200 '{ANSWER}'; }}"""
     refuse = 'if ($http_authorization !~ "^AWS4-HMAC-SHA256 Credential=") { return 403; }'
     tls = f"ssl_certificate {pem}; ssl_certificate_key {pem};"

@@ -22,7 +22,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"demo", "check"},
-    {"app", "connections", "credential_sources"},
+    {"app", "connections", "credential_sources", "payload_choice"},
     {"management"},
     {"proxy"},
     {"credentials", "upstream", "observe"},
@@ -30,7 +30,9 @@ LAYERS = (
     {"errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(reversed(LAYERS)) for room in rooms}
-READERS_OF_CONFIG = {"app", "connections", "credential_sources", "cli", "check", "demo", "config"}
+READERS_OF_CONFIG = {
+    *("app", "connections", "credential_sources", "payload_choice", "cli", "check", "demo", "config"),
+}
 # sigv4 takes bytes and pairs, not a request object, so the two never meet.
 STRANGERS = [("sigv4", "http1"), ("http1", "sigv4")]
 

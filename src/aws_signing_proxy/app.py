@@ -28,6 +28,7 @@ from aws_signing_proxy.observe.access_log import AccessLog
 from aws_signing_proxy.observe.counters import Counters, Snapshot
 from aws_signing_proxy.observe.exposition import Exposition
 from aws_signing_proxy.observe.logs import SECRETS_OF_LOG, configure_logs, get_logger
+from aws_signing_proxy.payload_choice import payload_rules
 from aws_signing_proxy.proxy.body import BodyLimits, BodyMemory
 from aws_signing_proxy.proxy.context import Context, Limits
 from aws_signing_proxy.proxy.rewrite import HeadRewriter
@@ -171,6 +172,7 @@ class Application:
 
     def _build_context(self) -> Context:
         settings, target = self._settings, self._settings.target_url
+        payload = payload_rules(settings)
         rewriter = HeadRewriter(
             signer=Signer(service=settings.service, region=settings.region),
             host=self._connections.host,
@@ -178,9 +180,10 @@ class Application:
             via_name=b"aws-signing-proxy-" + secrets.token_hex(8).encode(),
             forward_to=self._connections.forward_to,
             proxy_authorization=self._connections.proxy_authorization,
+            is_always_unsigned=payload.is_always_unsigned,
         )
         return Context(
-            route=Route(upstream=self._upstream, credentials=self.credentials, rewriter=rewriter),
+            route=Route(upstream=self._upstream, credentials=self.credentials, rewriter=rewriter, payload=payload),
             limits=Limits(
                 max_connections=settings.max_connections,
                 max_head_bytes=settings.max_head_size_bytes,
@@ -214,6 +217,7 @@ def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
     log = get_logger("aws_signing_proxy")
     for warning in loaded.warnings:
         log.warning(warning)
+    payload_rules(settings)  # what is wrong is said before anything is started
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(settings, environ))

@@ -59,6 +59,7 @@ class ErrorCode(StrEnum):
     HEAD_TOO_LARGE = "head_too_large"
     CLIENT_CLOSED = "client_closed"
     CLIENT_STALLED = "client_stalled"
+    MALFORMED_PAYLOAD = "malformed_payload"
     PAYLOAD_NOT_SUPPORTED = "payload_not_supported"
     VERSION_NOT_SUPPORTED = "version_not_supported"
     # ours
@@ -137,6 +138,8 @@ def _answer(code: ErrorCode) -> Answer:  # noqa: C901, PLR0911, PLR0912 - a tabl
             return _downstream(499, "The client closed the connection")
         case ErrorCode.CLIENT_STALLED:
             return _downstream(499, "The client stopped taking the response")
+        case ErrorCode.MALFORMED_PAYLOAD:
+            return _downstream(400, "The aws-chunked body is not well-formed")
         case ErrorCode.PAYLOAD_NOT_SUPPORTED:
             return _downstream(501, "The payload's signing mode is not supported")
         case ErrorCode.VERSION_NOT_SUPPORTED:

@@ -54,6 +54,7 @@ GOOD_TEXTS = {
     "open_id_token_kind": ("id_token", "access_token"),
     "vault_auth_method": ("token", "token_file"),
     "credentials_provider": ("awstoken", "default"),
+    "payload": ("signed", "chunked"),
     "metrics_path": ("/one", "/two"),
     "vault_path": ("one", "two"),
     "body_memory_total_bytes": ("100MiB", "200MiB"),

@@ -8,7 +8,7 @@ import pytest
 
 from aws_signing_proxy.config.declaration import Declaration, Section
 from aws_signing_proxy.config.settings import Settings, declarations
-from aws_signing_proxy.config.values import LogFormat, LogLevel, OpenIdDialect, OpenIdToken, TargetUrl
+from aws_signing_proxy.config.values import LogFormat, LogLevel, OpenIdDialect, OpenIdToken, PayloadMode, TargetUrl
 
 TARGET = TargetUrl("https", "host", 443)
 
@@ -20,6 +20,7 @@ CONTRACT: list[tuple[str, str, str, object]] = [
     ("service", "ASP_SERVICE", "service", "es"),
     ("region", "AWS_REGION", "region", "eu-central-1"),
     ("sign_host", "ASP_SIGN_HOST", "sign-host", None),
+    ("payload", "ASP_PAYLOAD", "payload", PayloadMode.AUTO),
     ("bind_address", "ASP_BIND_ADDRESS", "bind-address", "127.0.0.1"),
     ("port", "ASP_PORT", "port", 8080),
     ("unix_socket", "ASP_UNIX_SOCKET", "unix-socket", None),

@@ -249,20 +249,6 @@ def test_unsigned_chunks_with_a_trailer_keep_their_mode_and_their_fields() -> No
     assert {b"x-amz-decoded-content-length", b"x-amz-trailer"} < set(_signed_names(lines))
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
-        b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
-        b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
-        b"STREAMING-whatever",
-    ],
-)
-def test_chunks_that_the_client_signed_are_refused(mode: bytes) -> None:
-    field = b"X-Amz-Content-Sha256: " + mode
-    assert _refused(field, line=b"PUT /key HTTP/1.1", body=b"x") == (501, "payload_not_supported")
-
-
 def test_two_declared_hashes_that_differ_are_refused_and_two_that_agree_are_one() -> None:
     field = b"X-Amz-Content-Sha256: "
     assert _refused(field + EMPTY, field + b"UNSIGNED-PAYLOAD") == (400, "malformed_request")

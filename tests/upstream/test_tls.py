@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import ssl
 from pathlib import Path
 
@@ -215,3 +216,17 @@ def _read_to_the_end(server: TlsServer, data: bytes) -> None:
     server._incoming.write(data)
     if not server.tls.read(1):
         raise ssl.SSLZeroReturnError
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [16384, 16385, 300_000, 1_000_000])
+def test_what_comes_in_many_records_at_once_is_decrypted_whole(
+    authority: Authority, shared: TlsSettings, version: ssl.TLSVersion, size: int
+) -> None:
+    engine, server = _established(shared, authority.server_context(version))
+    data = random.Random(size).randbytes(size)
+    encrypted = server.encrypt(data)
+    # The cut is inside of a record.
+    assert engine.decrypt(encrypted[: size // 2]) + engine.decrypt(encrypted[size // 2 :]) == data
+    assert engine.decrypt(server.encrypt(data) + server.goodbye()) == data
+    assert engine.is_closed_cleanly

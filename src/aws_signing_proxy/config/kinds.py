@@ -26,6 +26,7 @@ from aws_signing_proxy.config.values import (
     OpenIdClientAuth,
     OpenIdDialect,
     OpenIdToken,
+    PayloadMode,
     TargetUrl,
     VaultAuthMethod,
     is_host_name,
@@ -49,6 +50,7 @@ __all__ = [
     "OPEN_ID_DIALECT",
     "OPEN_ID_TOKEN",
     "PATH",
+    "PAYLOAD_MODE",
     "PEM_FILE",
     "PORT",
     "ROLE_ARN",
@@ -323,5 +325,6 @@ VAULT_AUTH_METHOD: Kind[VaultAuthMethod] = _choice(VaultAuthMethod, "NAME")
 OPEN_ID_DIALECT: Kind[OpenIdDialect] = _choice(OpenIdDialect, "NAME")
 OPEN_ID_CLIENT_AUTH: Kind[OpenIdClientAuth] = _choice(OpenIdClientAuth, "NAME")
 OPEN_ID_TOKEN: Kind[OpenIdToken] = _choice(OpenIdToken, "NAME")
+PAYLOAD_MODE: Kind[PayloadMode] = _choice(PayloadMode, "MODE")
 LOG_LEVEL: Kind[LogLevel] = _choice(LogLevel, "LEVEL")
 LOG_FORMAT: Kind[LogFormat] = _choice(LogFormat, "FORMAT")

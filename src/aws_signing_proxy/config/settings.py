@@ -21,7 +21,7 @@ from aws_signing_proxy.config.declaration import Declaration, Section, declarati
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aws_signing_proxy.config.values import LogFormat, LogLevel, TargetUrl
+    from aws_signing_proxy.config.values import LogFormat, LogLevel, PayloadMode, TargetUrl
 
 __all__ = ["Settings", "declarations", "shown_value"]
 
@@ -63,6 +63,14 @@ class Settings(ConnectionSettings):
         example="bucket.s3.eu-central-1.amazonaws.com",
         summary="The Host field that is signed and sent. Where connections go to, and whose certificate is expected, "
         "is still the target's.",
+    )
+    payload: PayloadMode = setting(
+        kinds.PAYLOAD_MODE,
+        Section.TARGET,
+        "ASP_PAYLOAD",
+        default="auto",
+        summary="How bodies over ASP_BODY_MEMORY_LIMIT are signed: signed (hashed, then sent), unsigned, chunked, or "
+        "auto, which goes by service and target.",
     )
 
     bind_address: str = setting(

@@ -19,6 +19,7 @@ __all__ = [
     "OpenIdClientAuth",
     "OpenIdDialect",
     "OpenIdToken",
+    "PayloadMode",
     "TargetUrl",
     "VaultAuthMethod",
     "is_host_name",
@@ -81,6 +82,15 @@ class OpenIdToken(StrEnum):
     AUTO = "auto"
     ID_TOKEN = "id_token"
     ACCESS_TOKEN = "access_token"
+
+
+class PayloadMode(StrEnum):
+    """How large bodies are signed."""
+
+    AUTO = "auto"
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    CHUNKED = "chunked"
 
 
 class LogLevel(StrEnum):

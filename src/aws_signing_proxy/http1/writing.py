@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from aws_signing_proxy.errors import ProxyError
+from aws_signing_proxy.http1.request import RequestHead
 
-__all__ = ["CONTINUE", "render_problem"]
+__all__ = ["CONTINUE", "render_answer", "render_problem"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -27,6 +28,16 @@ _REASONS = {
     507: b"Insufficient Storage",
     508: b"Loop Detected",
 }
+
+
+def render_answer(error: ProxyError, request: RequestHead | None, *, closes: bool) -> bytes:
+    """Return the whole response that answers a request, or what was none, with `error` (see `render_problem`)."""
+    return render_problem(
+        error,
+        is_head_request=request is not None and request.method == b"HEAD",
+        closes=closes,
+        is_http10=request is not None and request.is_http10,
+    )
 
 
 def render_problem(error: ProxyError, *, is_head_request: bool, closes: bool, is_http10: bool) -> bytes:

@@ -44,7 +44,10 @@ class BodyLimits:
 
 
 class BodyMemory:
-    """The memory that all request bodies together may take. `disk_bound`: bytes of it that are being written away."""
+    """The memory that all request bodies together may take.
+
+    `disk_bound`: bytes of it that are being written away, to the disk or, of streamed bodies, to the upstream.
+    """
 
     __slots__ = ("_counters", "_limit", "_waiting", "disk_bound", "used")
 
@@ -61,9 +64,9 @@ class BodyMemory:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether clients whose bodies go to disk should wait until others' are written.
+        """Whether clients whose bodies go to disk, or on, should wait until others' are written.
 
-        With nothing on its way to the disk it is other clients who hold the memory, for as long as they please:
+        With nothing on its way out it is other clients who hold the memory, for as long as they please:
         waiting for them would be for ever, and one read at a time goes through.
         """
         return self.used >= self._limit and self.disk_bound > 0

@@ -8,7 +8,7 @@ from typing import cast
 
 from aws_signing_proxy.errors import ErrorCode, ProxyError, Side
 from aws_signing_proxy.http1.request import RequestHead, parse_request_head
-from aws_signing_proxy.http1.writing import CONTINUE, render_problem
+from aws_signing_proxy.http1.writing import CONTINUE, render_answer
 from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
@@ -18,6 +18,7 @@ from aws_signing_proxy.proxy.receiving import BodyReceiver, Reads, cut_head
 from aws_signing_proxy.proxy.record import record_refusal
 from aws_signing_proxy.proxy.rewrite import REQUEST_FIELDS
 from aws_signing_proxy.proxy.roles import ConnectionRegistry, TunnelEnd
+from aws_signing_proxy.upstream.read_gate import FULL_READ_BYTES, ReadGate
 
 __all__ = ["DownstreamConnection"]
 
@@ -27,8 +28,9 @@ _LOG = logging.getLogger(__name__)
 _PIPELINE_BYTES = 64 * 1024
 # What may wait to be written before the upstream is told to pause.
 _WRITE_HIGH_WATER_BYTES = 256 * 1024
-# A client that is refused may still be sending: reading on lets it see the answer, not a reset (RFC 9112 9.6).
-_LINGER_SECONDS = 2.0
+# A client that is refused may still be sending: reading on lets it see the answer, not a reset (RFC 9112 9.6). Many
+# read it only when they have sent all that they have, and of a streamed upload that may be much.
+_LINGER_SECONDS, _LINGER_STREAM_SECONDS = 2.0, 30.0
 _NEVER = float("inf")
 
 
@@ -40,21 +42,8 @@ class DownstreamConnection(asyncio.Protocol):
     server's sweep, on the loop's clock.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_context",
-        "_exchange",
-        "_is_reading_paused",
-        "_limit",
-        "_reads",
-        "_receiver",
-        "_registry",
-        "_request",
-        "_transport",
-        "_tunnel",
-        "deadline",
-        "is_write_paused",
-    )
+    __slots__ = ("_buffer", "_context", "_exchange", "_gate", "_limit", "_reads", "_receiver", "_registry", "_request",
+                 "_transport", "_tunnel", "deadline", "is_write_paused")  # fmt: skip
 
     def __init__(self, context: Context, registry: ConnectionRegistry[DownstreamConnection]) -> None:
         # For the connection's life
@@ -63,7 +52,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._reads = Reads.HEAD
-        self._is_reading_paused = False
+        self._gate = ReadGate()
         self.is_write_paused = False
         self.deadline = _NEVER
         self._limit = Limit.CLIENT_IDLE_TIMEOUT
@@ -81,11 +70,16 @@ class DownstreamConnection(asyncio.Protocol):
         """Whether no request is being received or answered."""
         return self._exchange is None and not self._buffer
 
+    @property
+    def _streamed(self) -> Exchange | None:
+        return self._exchange if isinstance(self._exchange, Exchange) and self._exchange.is_streamed else None
+
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (asyncio.BaseProtocol)."""
         self._transport = cast("asyncio.Transport", transport)
+        self._gate.use(self._transport)
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         if self._registry.on_connection_made(self):
             self._wait_for_request()
@@ -119,6 +113,7 @@ class DownstreamConnection(asyncio.Protocol):
         """The transport is gone (asyncio.BaseProtocol)."""
         self._end(ErrorCode.CLIENT_CLOSED)
         self._transport = None
+        self._gate.use(None)
         self._registry.on_connection_lost(self)
 
     def pause_writing(self) -> None:
@@ -167,7 +162,9 @@ class DownstreamConnection(asyncio.Protocol):
             exchange.refuse(error)
             self.answer(error)
             return
-        if length == 0:
+        if exchange.is_streamed:
+            self._receive_body(request, exchange, rest)
+        elif length == 0:
             self._buffer = rest
             self._reads = Reads.NOTHING
             exchange.send(b"")
@@ -178,34 +175,41 @@ class DownstreamConnection(asyncio.Protocol):
             self._reads = Reads.NOTHING
             exchange.send(rest[:length], held_bytes=length)
         else:
-            self._receive_body(request, rest)
+            self._receive_body(request, exchange, rest)
 
-    def _receive_body(self, request: RequestHead, rest: bytes) -> None:
+    def _receive_body(self, request: RequestHead, exchange: Exchange, rest: bytes) -> None:
         self._reads = Reads.BODY
-        body = ReceivedBody(
-            self._context.bodies,
-            self._context.counters,
-            on_ready=self._on_body_ready,
-            on_failed=self._refuse,
-            on_room=self.resume_reading,
-        )
-        self._receiver = BodyReceiver(request, body)
-        if request.expects_continue and not rest:
-            self.write(CONTINUE)
+        body = exchange.body(on_ready=self._on_body_ready, on_failed=self._refuse, on_room=self._on_room)
+        self._receiver = BodyReceiver(self._context, request, body)
         if rest:
             self._read_body(rest)
-        else:
+        elif not exchange.is_streamed:
             self._expect_progress()
+            self._continue()
+        if exchange.is_streamed:
+            if self._receiver is not None:
+                self.pause_reading()
+            exchange.send_streamed()
+
+    def _on_room(self) -> None:
+        if self._receiver is not None and not self._receiver.body.size:
+            self._continue()
+        self.resume_reading()
+
+    def _continue(self) -> None:
+        if self._request is not None and self._request.expects_continue:
+            self._request.expects_continue = False
+            self.write(CONTINUE)
 
     def _read_body(self, data: bytes) -> None:
         receiver = self._receiver
         assert receiver is not None
         self._expect_progress()
+        if len(data) >= FULL_READ_BYTES:
+            self._gate.rest()
         rest = receiver.feed(data)
         if self._receiver is not receiver:
             return  # the disk refused it, and so was the request
-        if receiver.body.size > self._context.limits.max_body_bytes:
-            raise limit_errors.body_too_large(self._context)
         if receiver.is_whole:
             self._buffer = rest
             self._reads = Reads.NOTHING
@@ -217,7 +221,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _on_body_ready(self) -> None:
         receiver, self._receiver = self._receiver, None
         self.resume_reading()
-        if receiver is not None and isinstance(self._exchange, Exchange):
+        if receiver is not None and isinstance(self._exchange, Exchange) and isinstance(receiver.body, ReceivedBody):
             self._exchange.send_received(receiver.body)
 
     def _expect_progress(self) -> None:
@@ -231,20 +235,15 @@ class DownstreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Leave what the client sends in the kernel (see `ClientOfTunnel`)."""
-        if not self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
-            if self._reads is Reads.BODY:
-                self.wait_at_most(_NEVER, Limit.PROGRESS_TIMEOUT)  # it is we who make it wait
+        if self._gate.pause() and self._reads is Reads.BODY:
+            # It is we who make it wait: for the upstream, or for the disk, which has no deadline.
+            seconds = _NEVER if self._streamed is None else self._context.limits.progress_timeout_seconds
+            self.wait_at_most(seconds, Limit.PROGRESS_TIMEOUT)
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
-        if self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = False
-            if self._reads is Reads.BODY:
-                self._expect_progress()
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+        if self._gate.is_paused and self._gate.resume() and self._reads is Reads.BODY:
+            self._expect_progress()
 
     # Writing answers (see `exchange.Client`)
 
@@ -256,11 +255,9 @@ class DownstreamConnection(asyncio.Protocol):
     def answer(self, error: ProxyError) -> None:
         """Answer with the error; go on with the connection if the whole request is here."""
         request = self._request
-        is_head_request = request is not None and request.method == b"HEAD"
-        is_http10 = request is not None and request.is_http10
         is_received = self._reads is Reads.NOTHING
         keep_alive = is_received and request is not None and request.keep_alive and not self._context.is_draining
-        self.write(render_problem(error, is_head_request=is_head_request, closes=not keep_alive, is_http10=is_http10))
+        self.write(render_answer(error, request, closes=not keep_alive))
         self._context.error_log.report(error)
         if is_received:
             self.on_exchange_done(keep_alive=keep_alive)
@@ -269,6 +266,9 @@ class DownstreamConnection(asyncio.Protocol):
 
     def on_exchange_done(self, *, keep_alive: bool) -> None:
         """A response is complete: close, or read the next request."""
+        if self._reads is Reads.BODY:
+            self._linger()  # it came before the request's last byte
+            return
         self._exchange = None
         self._request = None
         if self._transport is None or self._transport.is_closing():
@@ -327,9 +327,11 @@ class DownstreamConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """The client, or the exchange, took too long."""
         self.deadline = _NEVER
-        limit = self._limit
+        limit, streamed = self._limit, self._streamed
         if self._reads is Reads.REMAINS:
             self.abort()
+        elif streamed is not None and streamed.is_client_waiting(limit, is_paused=self._gate.is_paused):
+            streamed.on_deadline(limit)
         elif self._reads in {Reads.NOTHING, Reads.TUNNEL}:
             if self._exchange is not None:
                 self._exchange.on_deadline(limit)
@@ -361,6 +363,9 @@ class DownstreamConnection(asyncio.Protocol):
         """Answer a request that is not here as a whole (or is none), and close the connection."""
         if self._reads is Reads.REMAINS:
             return
+        if isinstance(self._exchange, Exchange) and self._exchange.has_response:
+            self._exchange.fail(error)
+            return
         if self._exchange is not None:
             self._exchange.refuse(error)
         else:
@@ -372,18 +377,17 @@ class DownstreamConnection(asyncio.Protocol):
         self.answer(error)
 
     def _linger(self) -> None:
+        seconds = _LINGER_SECONDS if self._streamed is None else _LINGER_STREAM_SECONDS
+        self.wait_at_most(seconds, Limit.CLIENT_IDLE_TIMEOUT)
         self._exchange = None
         self._request = None
+        self._receiver = None
         self._buffer = b""
         self._reads = Reads.REMAINS
-        self.wait_at_most(_LINGER_SECONDS, Limit.CLIENT_IDLE_TIMEOUT)
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            if self._is_reading_paused:
-                self._is_reading_paused = False
-                transport.resume_reading()
-            if transport.can_write_eof():
-                transport.write_eof()
+        if self._transport is not None and not self._transport.is_closing():
+            self._gate.resume()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
 
     def _end(self, code: ErrorCode) -> None:
         self._reads = Reads.REMAINS

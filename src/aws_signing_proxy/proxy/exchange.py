@@ -19,19 +19,18 @@ import logging
 from collections.abc import Callable
 from hashlib import sha256
 
-from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError
-from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.errors import ErrorCode, ProxyError
 from aws_signing_proxy.observe.counters import Limit, SentAgain
 from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
-from aws_signing_proxy.proxy.context import Context
-from aws_signing_proxy.proxy.healing import NOT_SENT_AGAIN, Healing, may_repeat
-from aws_signing_proxy.proxy.record import RequestRecord
+from aws_signing_proxy.proxy.encoders import BodyEncoder
+from aws_signing_proxy.proxy.exchange_end import ExchangeEnd
+from aws_signing_proxy.proxy.healing import EVERY_REFUSAL, Healing, may_repeat
+from aws_signing_proxy.proxy.payload_plan import plan_stream
 from aws_signing_proxy.proxy.relay import ResponseRelay
-from aws_signing_proxy.proxy.rewrite import PreparedHead
-from aws_signing_proxy.proxy.roles import Client
 from aws_signing_proxy.proxy.sending import BodySender
-from aws_signing_proxy.proxy.signing import sign, usable_credentials
+from aws_signing_proxy.proxy.signing import sign, sign_streamed, usable_credentials
+from aws_signing_proxy.proxy.streaming import StreamedBody
 from aws_signing_proxy.proxy.tunnel import open_tunnel
 from aws_signing_proxy.proxy.waiting import wait_for_connection, wait_for_credentials
 from aws_signing_proxy.sigv4.refusals import Refusal
@@ -45,54 +44,25 @@ _LOG = logging.getLogger(__name__)
 _ONE_WRITE_BYTES = 64 * 1024
 
 
-class Exchange:
+class Exchange(ExchangeEnd):
     """One request and its response. See the module's docstring for the order of events."""
 
-    __slots__ = (
-        "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_healing", "_held_bytes",
-        "_is_concluded", "_payload", "_prepared", "_record", "_relay", "_retries", "_sender", "_sent_again",
-        "needs_fresh", "request",
-    )  # fmt: skip
-
-    def __init__(self, context: Context, client: Client, request: RequestHead) -> None:
-        self._context = context
-        self._client = client
-        self.request = request
-        self.needs_fresh = False
-        self._record = RequestRecord(context, request)
-        self._prepared: PreparedHead | None = None
-        self._payload = b""
-        self._body: ReceivedBody | None = None
-        self._body_length = 0
-        self._body_sha256: bytes | None = None
-        self._held_bytes = 0
-        self._connection: UpstreamConnection | None = None
-        self._relay: ResponseRelay | None = None
-        self._retries = 0
-        # The refusals after which it is not sent again, because it has been; all of them once its body is gone.
-        self._sent_again = NOT_SENT_AGAIN
-        self._healing: Healing | None = None
-        self._sender: BodySender | None = None
-        self._is_concluded = False
-
-    def __repr__(self) -> str:
-        state = "concluded" if self._is_concluded else "responding" if self._has_response else "sending"
-        return f"<Exchange {self.request!r} {state}>"
-
-    @property
-    def _has_response(self) -> bool:
-        """Whether the client has been given the response's head: no other answer is possible any more."""
-        return self._relay is not None and self._relay.has_begun
+    __slots__ = ()
 
     # The request
 
     def admit(self) -> None:
         """Judge what the head alone tells. Raises ProxyError; nothing is read or forwarded then."""
         context = self._context
-        self._prepared = context.route.rewriter.prepare(self.request)
+        request, payload = self.request, context.route.payload
+        self._prepared = prepared = context.route.rewriter.prepare(request)
+        # Nearly all requests end this question here.
+        if not 0 <= request.body_length <= payload.memory_limit_bytes or prepared.declared_sha256 is not None:
+            self._plan = plan_stream(payload, request, prepared)
+            self.is_streamed = self._plan is not None
         if usable_credentials(context) is None:
             context.route.credentials.check_worth_waiting(context.wall_clock())
-        if self.request.body_length > context.limits.max_body_bytes:
+        if request.body_length > context.limits.max_body_bytes:
             raise limit_errors.body_too_large(context)
 
     def send(self, payload: bytes, *, held_bytes: int = 0) -> None:
@@ -111,6 +81,23 @@ class Exchange:
         self._body_sha256 = body.sha256_hex
         if not body.is_spooled:
             self._payload = body.in_memory
+        self._acquire()
+
+    def body(
+        self, *, on_ready: Callable[[], None], on_failed: Callable[[ProxyError], None], on_room: Callable[[], None]
+    ) -> ReceivedBody | StreamedBody:
+        """Return what takes the pieces of the body; then call `send_streamed`, or `send_received` when it is ready."""
+        context = self._context
+        if self._plan is None:
+            return ReceivedBody(
+                context.bodies, context.counters, on_ready=on_ready, on_failed=on_failed, on_room=on_room
+            )
+        self._sent_again = EVERY_REFUSAL
+        self._stream = StreamedBody(self, context.bodies.memory, on_ready=on_ready, on_room=on_room)
+        return self._stream
+
+    def send_streamed(self) -> None:
+        """Send the head as soon as it can be, and then the body as it comes."""
         self._acquire()
 
     def on_credentials(self) -> None:
@@ -169,8 +156,12 @@ class Exchange:
         # From here on the connection is ours: `fail` must find it, or it would be lost to the pool.
         self._connection = connection
         assert self._prepared is not None
+        encoder = None
         try:
-            head = sign(context, self._prepared, credentials, self._record, self._body_length, self._body_sha256)
+            if self._plan is None:
+                head = sign(context, self._prepared, credentials, self._record, self._body_length, self._body_sha256)
+            else:
+                head, encoder = sign_streamed(context, self._prepared, self._plan, credentials, self._record)
         except ProxyError as error:
             self._connection = None
             context.loop.call_soon(context.route.upstream.release, connection)
@@ -180,15 +171,26 @@ class Exchange:
         connection.user = self
         beside = (self._sent_again, self._prepared.upgrade)
         self._relay = ResponseRelay(context, self._client, self._record, credentials, beside)
-        if self._body_length <= _ONE_WRITE_BYTES and (self._body is None or not self._body.is_spooled):
+        if encoder is not None:
+            self._start_stream(connection, head, encoder)
+        elif self._body_length <= _ONE_WRITE_BYTES and (self._body is None or not self._body.is_spooled):
             connection.send(head + self._payload if self._payload else head)
             self._client.wait_at_most(context.limits.response_timeout_seconds, Limit.RESPONSE_TIMEOUT)
         else:
+            connection.expect_early_response()
             connection.send(head)
             self.on_body_progress()
             self._sender = BodySender(
                 self, connection, body=self._body, payload=self._payload, length=self._body_length
             )
+
+    def _start_stream(self, connection: UpstreamConnection, head: bytes, encoder: BodyEncoder) -> None:
+        self._sender = stream = self._stream
+        assert stream is not None
+        try:
+            stream.start(connection, head, encoder)
+        except ProxyError as error:
+            self.fail(error)
 
     def on_upstream_writable(self) -> None:
         """The upstream takes bytes again (see `ConnectionUser`)."""
@@ -213,6 +215,8 @@ class Exchange:
         assert relay is not None
         try:
             self._record.on_first_byte()
+            if self._stream is not None and not self._stream.is_received:
+                relay.must_close = True  # where the client's body would end nobody knows
             relay.feed(data)
             self._go_on(relay)
         except ProxyError as error:
@@ -255,7 +259,8 @@ class Exchange:
         # Not the relay's `has_begun`: it forgets interim responses, which the client may have seen.
         has_begun = self._record.first_byte_seconds is not None
         error = limit_errors.upstream_closed(self._context, has_begun=has_begun)
-        if not has_begun and not self._retries and may_repeat(error, connection, self.request):
+        is_here = self._stream is None or self._stream.can_be_sent_again
+        if not has_begun and not self._retries and is_here and may_repeat(error, connection, self.request):
             self._try_again_on_fresh()
         else:
             self.fail(error)
@@ -290,7 +295,7 @@ class Exchange:
 
     def on_client_paused(self) -> None:
         """The client takes no more for now: leave the rest of the response in the kernel."""
-        if self._connection is not None and self._has_response:
+        if self._connection is not None and self.has_response:
             self._pause()
 
     def _pause(self) -> None:
@@ -323,22 +328,9 @@ class Exchange:
         else:
             self._context.route.upstream.discard(connection)
 
-    def fail(self, error: ProxyError) -> None:
-        """End without a whole response: answer the client, or cut it off where the answer has begun."""
-        if self._is_concluded:
-            return
-        self._drop_connection()
-        self._conclude(error.code, error.status)
-        if not self._has_response:
-            self._client.answer(error)
-        else:
-            self._context.error_log.report(error)
-            self._client.abort()
-
-    def fail_unexpectedly(self, event: str) -> None:
-        """End after an exception that nothing foresaw; called where it is handled."""
-        _LOG.exception(event)
-        self.fail(limit_errors.unexpected_failure())
+    def is_client_waiting(self, limit: Limit, *, is_paused: bool) -> bool:
+        """Whether a streamed request waits for something else than the client; `is_paused`: that is not read from."""
+        return is_paused or self.has_response or limit is not Limit.PROGRESS_TIMEOUT
 
     def on_deadline(self, limit: Limit) -> None:
         """Nothing has changed for too long."""
@@ -351,18 +343,8 @@ class Exchange:
             relay.decide()
             self._guard(self._go_on, relay)
         else:
-            paused, has_response = self._client.is_write_paused, self._has_response
+            paused, has_response = self._client.is_write_paused, self.has_response
             self.fail(limit_errors.exchange_deadline(self._context, limit, has_response=has_response, is_paused=paused))
-
-    def on_client_gone(self, code: ErrorCode = ErrorCode.CLIENT_CLOSED) -> None:
-        """The client's connection is gone: what was done for it ends at once."""
-        self.refuse(DownstreamError(code, ""))
-
-    def refuse(self, error: ProxyError) -> None:
-        """Count a request that ends before it was sent; the client's connection answers it itself."""
-        if not self._is_concluded:
-            self._drop_connection()
-            self._conclude(error.code, error.status)
 
     def _drop_connection(self) -> None:
         if self._relay is not None:
@@ -373,25 +355,3 @@ class Exchange:
         else:
             self._context.route.upstream.leave(self)
             self._context.route.credentials.leave(self)
-
-    def _stop_sending(self) -> None:
-        # Let go of, because each knows the other: bodies would stay until the garbage collector comes by.
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.stop()
-
-    def _conclude(self, code: str, status: int) -> None:
-        self._is_concluded = True
-        if self._sender is not None:
-            self._stop_sending()
-        if self._healing is not None:
-            self._healing.stop()
-            self._healing = None
-        if self._held_bytes:
-            self._context.bodies.memory.give(self._held_bytes)
-        if self._body is not None:
-            self._body.close()
-            self._body = None
-        self._payload = b""
-        sent = 0 if self._relay is None else self._relay.body_bytes
-        self._record.conclude(code, status, bytes_in=self._body_length, bytes_out=sent)

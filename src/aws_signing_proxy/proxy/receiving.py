@@ -1,4 +1,4 @@
-"""A request on its way in: where its head ends, and its body from the framing on the wire to a `ReceivedBody`."""
+"""A request on its way in: where its head ends, and its body from the framing on the wire to whoever takes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from aws_signing_proxy.http1.chunked import ChunkedError, ChunkedReader
 from aws_signing_proxy.http1.request import CHUNKED, RequestHead, early_head_problem, without_empty_lines
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
-from aws_signing_proxy.proxy.limit_errors import head_too_large
+from aws_signing_proxy.proxy.limit_errors import body_too_large, head_too_large
+from aws_signing_proxy.proxy.streaming import StreamedBody
 
 __all__ = ["BodyReceiver", "Reads", "cut_head"]
 
@@ -51,9 +52,10 @@ def cut_head(kept: bytes, data: bytes, context: Context) -> tuple[bytes, bytes]:
 class BodyReceiver:
     """Takes the bytes behind a head until the body is whole."""
 
-    __slots__ = ("_chunked", "_left", "body", "is_whole")
+    __slots__ = ("_chunked", "_context", "_left", "body", "is_whole")
 
-    def __init__(self, request: RequestHead, body: ReceivedBody) -> None:
+    def __init__(self, context: Context, request: RequestHead, body: ReceivedBody | StreamedBody) -> None:
+        self._context = context
         self.body = body
         self.is_whole = False
         self._chunked = ChunkedReader() if request.body_length == CHUNKED else None
@@ -68,7 +70,8 @@ class BodyReceiver:
             data, rest = data[: self._left], data[self._left :]
         self._left -= len(data)
         self.is_whole = self._left == 0
-        self.body.add(data)
+        if data:
+            self.body.add(data)
         return rest
 
     def _feed_chunked(self, chunked: ChunkedReader, data: bytes) -> bytes:
@@ -80,6 +83,8 @@ class BodyReceiver:
             ) from error
         content, chunked.content = chunked.content, []
         if content:
+            if self.body.size + sum(map(len, content)) > self._context.limits.max_body_bytes:
+                raise body_too_large(self._context)
             # Joined: a slice would keep the whole read alive while the body is held.
             self.body.add(b"".join(content))
         self.is_whole = chunked.is_complete

@@ -104,7 +104,8 @@ class ResponseRelay:
     """Reads one response strictly and passes it on as it came.
 
     `has_head`: its head is here. `has_begun`: that has been passed on, and no other answer can be given any more.
-    `is_complete`: its last byte is here. `keep_alive`: the client's connection can take another request afterwards.
+    `is_complete`: its last byte is here. `keep_alive`: the client's connection can take another request afterwards;
+    `must_close`: it cannot, set by the user before the head is here.
 
     `sent_again` are the refusals for which the request has been sent again, or cannot be. A response that may be one of
     the others is withheld at first. Where it is one, `refusal` says so and it stays withheld; then either the request
@@ -131,6 +132,7 @@ class ResponseRelay:
         "has_begun",
         "has_head",
         "keep_alive",
+        "must_close",
         "refusal",
     )
 
@@ -159,6 +161,7 @@ class ResponseRelay:
         self.has_begun = False
         self.body_bytes = 0
         self.keep_alive = False
+        self.must_close = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes from the upstream. Raises UpstreamError where they are not well-formed."""
@@ -293,7 +296,7 @@ class ResponseRelay:
             self._suspect(head)
         elif context.route.clock.is_on_trial and head.status < _FIRST_ERROR:
             context.route.clock.on_accepted(self._record.offset_seconds)
-        self.keep_alive = request.keep_alive and not context.is_draining
+        self.keep_alive = request.keep_alive and not context.is_draining and not self.must_close
         framing = self._upstream_framing = self._client_framing = head.body_length
         if framing < 0:
             if request.is_http10:

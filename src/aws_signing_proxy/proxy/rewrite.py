@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, InternalError
 from aws_signing_proxy.http1.fields import HOP_BY_HOP, without_lines
 from aws_signing_proxy.http1.request import CONTROL_FIELDS, RequestFields, RequestHead
 from aws_signing_proxy.sigv4 import CanonicalTarget, Identity, IdentityError, Signer, TargetError
+from aws_signing_proxy.sigv4.chunks import ChunkSigner
+from aws_signing_proxy.sigv4.payloads import UNSIGNED, UNSIGNED_TRAILER
 from aws_signing_proxy.sigv4.signing import REPLACED_FIELDS, SIGNED_FIELDS, SIGNED_PREFIX
 
-__all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead"]
+__all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead", "StreamedHead"]
 
 REQUEST_FIELDS = RequestFields(
     cut=REPLACED_FIELDS,
@@ -32,7 +34,6 @@ REQUEST_FIELDS = RequestFields(
 _DECLARED_HASH = b"x-amz-content-sha256"
 _HEX_SHA256 = re.compile(rb"[0-9A-Fa-f]{64}")
 _EMPTY_SHA256 = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 # The one protocol that services are known to offer, and of which it is known that nothing in it is a request of HTTP's.
 _WEBSOCKET = b"websocket"
 _UPGRADE_LINES = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -68,6 +69,15 @@ class PreparedHead:
         self.upgrade = upgrade
 
 
+class StreamedHead(Protocol):
+    """What is different in the head of a streamed body (see `payload_plan.StreamPlan`)."""
+
+    start: bytes
+    signed_fields: list[tuple[bytes, bytes]]
+    framing: bytes
+    payload_hash: bytes
+
+
 class _RewrittenFields(NamedTuple):
     """What became of a field section: the lines that are sent, and what is signed of them."""
 
@@ -84,7 +94,7 @@ class HeadRewriter:
     `host`: the Host field's value; `path_prefix`: put before every path, without a slash at its end;
     `via_name`: this process's pseudonym in `Via` (RFC 9110 section 7.6.3), which nobody else uses. `forward_to`:
     for a proxy that forwards requests in absolute-form, `http://host:port`; not signed. `proxy_authorization`: for the
-    same proxy, a secret.
+    same proxy, a secret. `is_always_unsigned`: the service takes no hash of any body, not even of an empty one.
     """
 
     def __init__(
@@ -96,8 +106,10 @@ class HeadRewriter:
         via_name: bytes,
         forward_to: bytes = b"",
         proxy_authorization: bytes | None = None,
+        is_always_unsigned: bool = False,
     ) -> None:
         self._signer = signer
+        self._is_always_unsigned = is_always_unsigned
         self._host = host
         self._host_line = b"Host: " + host + b"\r\n"
         self._via_name = via_name
@@ -164,6 +176,8 @@ class HeadRewriter:
         `body_sha256`: hexadecimal; None for an empty body. Raises DownstreamError where the client declared another.
         """
         payload_hash = _payload_hash(prepared.declared_sha256, body_sha256 or _EMPTY_SHA256)
+        if self._is_always_unsigned:
+            payload_hash = UNSIGNED
         try:
             signature = self._signer.sign(
                 method=prepared.method,
@@ -174,12 +188,27 @@ class HeadRewriter:
                 now=now,
             )
         except IdentityError as error:
-            raise InternalError(
-                ErrorCode.CREDENTIALS_UNAVAILABLE, f"The credentials cannot be used: {error}."
-            ) from error
+            raise _unusable(error) from error
         if body_length or prepared.writes_zero_length:
             return b"%bContent-Length: %d\r\n%b\r\n" % (prepared.start, body_length, signature)
         return b"%b%b\r\n" % (prepared.start, signature)
+
+    def finish_streamed(
+        self, prepared: PreparedHead, plan: StreamedHead, *, identity: Identity, now: float
+    ) -> tuple[bytes, ChunkSigner]:
+        """Return the whole head of a body that is not here yet, and the signer of its chunks."""
+        try:
+            signature, chunk_signer = self._signer.sign_streamed(
+                method=prepared.method,
+                target=prepared.target,
+                signed_fields=plan.signed_fields,
+                payload_hash=plan.payload_hash,
+                identity=identity,
+                now=now,
+            )
+        except IdentityError as error:
+            raise _unusable(error) from error
+        return b"%b%b%b\r\n" % (plan.start, plan.framing, signature), chunk_signer
 
     def _refuse_loop(self, via: bytes) -> None:
         if self._via_name in via:
@@ -190,6 +219,10 @@ class HeadRewriter:
             )
 
 
+def _unusable(error: IdentityError) -> InternalError:
+    return InternalError(ErrorCode.CREDENTIALS_UNAVAILABLE, f"The credentials cannot be used: {error}.")
+
+
 def _nominated(request: RequestHead) -> AbstractSet[bytes]:
     """Return the names that `Connection` makes hop-by-hop, beyond those that always are."""
     return request.connection - HOP_BY_HOP - {b"close"} if request.connection else frozenset()
@@ -198,15 +231,6 @@ def _nominated(request: RequestHead) -> AbstractSet[bytes]:
 def _declared_sha256(declared: bytes, before: bytes | None) -> bytes:
     if before is not None and before != declared:
         raise DownstreamError(ErrorCode.MALFORMED_REQUEST, "X-Amz-Content-Sha256 occurs twice, with different values.")
-    if declared.startswith(b"STREAMING-") and declared != _UNSIGNED_TRAILER:
-        # Signed chunks cannot be passed on (their signatures are the client's), and stored as they are they
-        # would become part of the object.
-        raise DownstreamError(
-            ErrorCode.PAYLOAD_NOT_SUPPORTED,
-            f"The payload mode {declared.decode('latin-1')} (chunks signed by the client) is not supported. "
-            "Let the client send UNSIGNED-PAYLOAD or a plain body; with AWS SDKs set "
-            "request_checksum_calculation to when_required.",
-        )
     return declared
 
 
@@ -214,7 +238,7 @@ def _payload_hash(declared: bytes | None, actual: bytes) -> bytes:
     """Return the value of X-Amz-Content-Sha256: the body's hash, or the one mode that must stay as it is."""
     if declared is None or declared == actual:
         return actual
-    if declared == _UNSIGNED_TRAILER:
+    if declared == UNSIGNED_TRAILER:
         return declared  # aws-chunked with trailers: the service decodes it only under this name
     if _HEX_SHA256.fullmatch(declared) and declared.lower() != actual:
         raise DownstreamError(

@@ -18,6 +18,7 @@ __all__ = [
     "ConnectionRegistry",
     "RefusedExchange",
     "ResponseSink",
+    "Sender",
     "SendingExchange",
     "TunnelEnd",
     "WaitingExchange",
@@ -87,6 +88,20 @@ class Client(ClientOfTunnel, Protocol):
 
     def switch_to(self, tunnel: TunnelEnd) -> None:
         """The response was 101: what the client sends, and has sent meanwhile, is for the tunnel from here on."""
+
+
+class Sender(Protocol):
+    """Whoever sends a body that does not leave in one write with the head."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is handed over; until then the connection has no place for another request."""
+
+    def on_writable(self) -> None:
+        """The upstream takes bytes again."""
+
+    def stop(self) -> None:
+        """Send no more: the connection, or the request, is gone."""
 
 
 class SendingExchange(Protocol):

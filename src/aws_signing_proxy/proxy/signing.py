@@ -6,10 +6,12 @@ from time import perf_counter
 
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.proxy.context import Context
+from aws_signing_proxy.proxy.encoders import BodyEncoder
+from aws_signing_proxy.proxy.payload_plan import StreamPlan
 from aws_signing_proxy.proxy.record import RequestRecord
 from aws_signing_proxy.proxy.rewrite import PreparedHead
 
-__all__ = ["sign", "usable_credentials"]
+__all__ = ["sign", "sign_streamed", "usable_credentials"]
 
 
 def usable_credentials(context: Context) -> Credentials | None:
@@ -44,3 +46,16 @@ def sign(  # noqa: PLR0917 - by place: it is called for each request, and names 
     )
     record.signing_seconds = perf_counter() - began
     return head
+
+
+def sign_streamed(
+    context: Context, prepared: PreparedHead, plan: StreamPlan, credentials: Credentials, record: RequestRecord
+) -> tuple[bytes, BodyEncoder]:
+    """Return the head of a body that is streamed, signed as `sign` does, and what its bytes go through."""
+    began = perf_counter()
+    route = context.route
+    offset = record.offset_seconds = route.clock.offset_seconds
+    now = record.signed_at = context.wall_clock() + offset
+    head, chunk_signer = route.rewriter.finish_streamed(prepared, plan, identity=credentials, now=now)
+    record.signing_seconds = perf_counter() - began
+    return head, plan.encoder(chunk_signer)

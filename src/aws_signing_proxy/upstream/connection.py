@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import select
+import socket
 import ssl
 from typing import Protocol, cast
 
+from aws_signing_proxy.upstream.read_gate import FULL_READ_BYTES, ReadGate
 from aws_signing_proxy.upstream.tls import ConnectionTls
 
 __all__ = ["ConnectionOwner", "ConnectionUser", "UpstreamConnection"]
+
+
+# What is encrypted is sent while it is in the processor's cache, and its memory used again: a sixth of the CPU time.
+_ENCRYPTED_AT_ONCE_BYTES = 64 * 1024
+# An answer that refuses is short; more than this of it is not waited for.
+_LAST_READ_BYTES = 64 * 1024
+_MOST_LAST_READS = 16
 
 
 class ConnectionUser(Protocol):
@@ -42,9 +53,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_established",
-        "_is_reading_paused",
+        "_gate",
         "_owner",
         "_poll",
+        "_spare",
         "_tls",
         "_transport",
         "expires_at",
@@ -63,8 +75,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._established: asyncio.Future[None] | None = None
         self._poll: select.poll | None = None
+        self._spare: socket.socket | None = None
         self.is_ended = False
-        self._is_reading_paused = False
+        self._gate = ReadGate()
         self.user: ConnectionUser | None = None
         self.uses = 0
         self.idle_since = 0.0
@@ -109,27 +122,44 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, data: bytes | memoryview) -> None:
         """Send plain bytes."""
-        if not self.is_ended:
-            self._write(data if self._tls is None else self._tls.encrypt(data))
+        if self.is_ended:
+            return
+        tls = self._tls
+        if tls is None or len(data) <= _ENCRYPTED_AT_ONCE_BYTES:
+            self._write(data if tls is None else tls.encrypt(data))
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), _ENCRYPTED_AT_ONCE_BYTES):
+            self._write(tls.encrypt(view[start : start + _ENCRYPTED_AT_ONCE_BYTES]))
+
+    def expect_early_response(self) -> None:
+        """Keep a second handle of the socket, for a response that comes before the request's last byte.
+
+        A service that refuses an upload answers and closes; what is sent to it then breaks the connection, and the
+        event loop closes its handle with the answer unread in the kernel.
+        """
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is not None and self._spare is None:
+            with contextlib.suppress(OSError):  # no descriptor left: then without
+                self._spare = socket.socket(fileno=os.dup(sock.fileno()))
+                self._spare.setblocking(False)
 
     def pause_reading(self) -> None:
         """Let the response wait in the kernel: the client does not take it fast enough."""
-        if not self._is_reading_paused and not self.is_ended and self._transport is not None:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
+        if not self.is_ended:
+            self._gate.pause()
 
     def resume_reading(self) -> None:
         """Undo `pause_reading`."""
-        if self._is_reading_paused:
-            self._is_reading_paused = False
-            if not self.is_ended and self._transport is not None:
-                self._transport.resume_reading()
+        self._gate.resume()
 
     def finished_use(self) -> None:
         """A response is complete: belong to nobody until the next one."""
         self.user = None
-        if self._is_reading_paused:
-            self.resume_reading()
+        if self._spare is not None:
+            self._close_spare()
+        if self._gate.is_paused:
+            self._gate.resume()
         if self.uses == 1 and self._tls is not None:
             self._tls.keep_session()
 
@@ -154,6 +184,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (asyncio.BaseProtocol)."""
         self._transport = cast("asyncio.Transport", transport)
+        self._gate.use(self._transport)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._poll = select.poll()
@@ -163,6 +194,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Take what was read (asyncio.Protocol)."""
         if self.is_ended:
             return
+        if len(data) >= FULL_READ_BYTES:
+            self._gate.rest()
         if self._tls is None:
             self._deliver(data)
             return
@@ -178,9 +211,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone (asyncio.BaseProtocol)."""
+        if exc is not None and self._spare is not None:
+            self._read_what_is_left(self._spare)
+        self._close_spare()
         self._end(is_clean=exc is None and (self._tls is None or self._tls.is_closed_cleanly))
         self._poll = None
         self._transport = None
+        self._gate.use(None)
 
     def pause_writing(self) -> None:
         """The transport holds enough (asyncio.BaseProtocol)."""
@@ -193,6 +230,21 @@ class UpstreamConnection(asyncio.Protocol):
             self.user.on_upstream_writable()
 
     # Inside
+
+    def _read_what_is_left(self, spare: socket.socket) -> None:
+        for _ in range(_MOST_LAST_READS):
+            try:
+                data = spare.recv(_LAST_READ_BYTES)
+            except OSError:
+                return
+            if not data or self.is_ended:
+                return
+            self.data_received(data)
+
+    def _close_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()
 
     def _write(self, data: bytes | memoryview) -> None:
         if data and self._transport is not None and not self._transport.is_closing():

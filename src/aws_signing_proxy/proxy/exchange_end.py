@@ -1,0 +1,127 @@
+"""What an exchange knows, and every way in which it ends without a whole response."""
+
+from __future__ import annotations
+
+import logging
+
+from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError
+from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.proxy import limit_errors
+from aws_signing_proxy.proxy.body import ReceivedBody
+from aws_signing_proxy.proxy.context import Context
+from aws_signing_proxy.proxy.healing import NOT_SENT_AGAIN, Healing
+from aws_signing_proxy.proxy.payload_plan import StreamPlan
+from aws_signing_proxy.proxy.record import RequestRecord
+from aws_signing_proxy.proxy.relay import ResponseRelay
+from aws_signing_proxy.proxy.rewrite import PreparedHead
+from aws_signing_proxy.proxy.roles import Client, Sender
+from aws_signing_proxy.proxy.streaming import StreamedBody
+from aws_signing_proxy.upstream.connection import UpstreamConnection
+
+__all__ = ["ExchangeEnd"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class ExchangeEnd:
+    """The half of an `Exchange` that ends it; all ways go through `_conclude`, exactly once.
+
+    `is_streamed`: the body is not held (known after `admit`).
+    """
+
+    __slots__ = (
+        "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_healing", "_held_bytes",
+        "_is_concluded", "_payload", "_plan", "_prepared", "_record", "_relay", "_retries", "_sender", "_sent_again",
+        "_stream", "is_streamed", "needs_fresh", "request",
+    )  # fmt: skip
+
+    def __init__(self, context: Context, client: Client, request: RequestHead) -> None:
+        self._context = context
+        self._client = client
+        self.request = request
+        self.needs_fresh = False
+        self._record = RequestRecord(context, request)
+        self._prepared: PreparedHead | None = None
+        self._plan: StreamPlan | None = None
+        self.is_streamed = False
+        self._stream: StreamedBody | None = None
+        self._payload = b""
+        self._body: ReceivedBody | None = None
+        self._body_length = 0
+        self._body_sha256: bytes | None = None
+        self._held_bytes = 0
+        self._connection: UpstreamConnection | None = None
+        self._relay: ResponseRelay | None = None
+        self._retries = 0
+        # The refusals after which it is not sent again, because it has been; all of them once its body is gone.
+        self._sent_again = NOT_SENT_AGAIN
+        self._healing: Healing | None = None
+        self._sender: Sender | None = None
+        self._is_concluded = False
+
+    def __repr__(self) -> str:
+        state = "concluded" if self._is_concluded else "responding" if self.has_response else "sending"
+        return f"<Exchange {self.request!r} {state}>"
+
+    @property
+    def has_response(self) -> bool:
+        """Whether the client has been given the response's head: no other answer is possible any more."""
+        return self._relay is not None and self._relay.has_begun
+
+    # Every way out
+
+    def fail(self, error: ProxyError) -> None:
+        """End without a whole response: answer the client, or cut it off where the answer has begun."""
+        if self._is_concluded:
+            return
+        self._drop_connection()
+        self._conclude(error.code, error.status)
+        if not self.has_response:
+            self._client.answer(error)
+        else:
+            self._context.error_log.report(error)
+            self._client.abort()
+
+    def fail_unexpectedly(self, event: str) -> None:
+        """End after an exception that nothing foresaw; called where it is handled."""
+        _LOG.exception(event)
+        self.fail(limit_errors.unexpected_failure())
+
+    def on_client_gone(self, code: ErrorCode = ErrorCode.CLIENT_CLOSED) -> None:
+        """The client's connection is gone: what was done for it ends at once."""
+        self.refuse(DownstreamError(code, ""))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Count a request that ends before it was sent as a whole; the client's connection answers it itself."""
+        if not self._is_concluded:
+            self._drop_connection()
+            self._conclude(error.code, error.status)
+
+    def _drop_connection(self) -> None:
+        raise NotImplementedError
+
+    def _stop_sending(self) -> None:
+        # Let go of, because each knows the other: bodies would stay until the garbage collector comes by.
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.stop()
+
+    def _conclude(self, code: str, status: int) -> None:
+        self._is_concluded = True
+        if self._sender is not None:
+            self._stop_sending()
+        if self._healing is not None:
+            self._healing.stop()
+            self._healing = None
+        if self._held_bytes:
+            self._context.bodies.memory.give(self._held_bytes)
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+        self._payload = b""
+        if self._stream is not None:
+            self._body_length = self._stream.size
+            self._stream.close()
+            self._stream = None
+        sent = 0 if self._relay is None else self._relay.body_bytes
+        self._record.conclude(code, status, bytes_in=self._body_length, bytes_out=sent)

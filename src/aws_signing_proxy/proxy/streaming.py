@@ -1,0 +1,192 @@
+"""A request's body that is not held: its pieces go upstream as they come, and both sides wait for each other.
+
+What is kept of it: what came before the upstream connection was there, a chunk that is to be signed as a whole, and
+what the upstream does not take at once. All of it counts in the memory of all bodies; while that is used up, or the
+upstream takes no more, the client is not read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aws_signing_proxy.proxy.body import BodyMemory
+from aws_signing_proxy.proxy.encoders import BodyEncoder
+from aws_signing_proxy.proxy.roles import SendingExchange
+from aws_signing_proxy.upstream.connection import UpstreamConnection
+
+__all__ = ["StreamedBody"]
+
+
+class StreamedBody:
+    """One body on its way through, with the face of a `ReceivedBody` towards the client's connection.
+
+    `add` takes the pieces, `finish` is called after the last; then `on_ready` is called. `can_take_more` turns false
+    when the client should be made to wait; `on_room` is called when it turns true, and when the upstream is ready for
+    the first piece. `start` gives it the connection on which it goes.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_counted_in_flight",
+        "_encoder",
+        "_exchange",
+        "_held",
+        "_in_flight",
+        "_is_closed",
+        "_is_finished",
+        "_kept",
+        "_memory",
+        "_on_ready",
+        "_on_room",
+        "can_take_more",
+        "size",
+    )
+
+    def __init__(
+        self,
+        exchange: SendingExchange,
+        memory: BodyMemory,
+        *,
+        on_ready: Callable[[], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._memory = memory
+        self._on_ready = on_ready
+        self._on_room = on_room
+        self._connection: UpstreamConnection | None = None
+        self._encoder: BodyEncoder | None = None
+        # What came before `start`; kept until more comes, because until then it can be sent once more.
+        self._kept = b""
+        self._held = 0
+        self._in_flight = self._counted_in_flight = 0
+        self._is_finished = False
+        self._is_closed = False
+        self.size = 0
+        self.can_take_more = False
+
+    @property
+    def is_received(self) -> bool:
+        """Whether the last piece is here."""
+        return self._is_finished
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is handed over, so that the connection has a place for another request."""
+        return self._is_finished and self._connection is not None and not self._connection.is_write_paused
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether all that came of it is still here."""
+        return self.size == len(self._kept)
+
+    # What the client's connection calls
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece of the body. Raises DownstreamError where it is not well-formed."""
+        if self._is_closed:
+            return
+        self.size += len(piece)
+        if self._connection is None:
+            self._kept += piece
+            self._account()
+            return
+        self._kept = b""
+        assert self._encoder is not None
+        self._send(self._connection, self._encoder.encode(piece))
+
+    def finish(self) -> None:
+        """The last piece has been added. Raises DownstreamError where the body cannot end here."""
+        self._is_finished = True
+        if self._connection is not None and not self._is_closed:
+            self._send_end(self._connection)
+        self._on_ready()
+
+    def close(self) -> None:
+        """Forget the body; whether all of it was sent or not."""
+        self._is_closed = True
+        self.can_take_more = False
+        self._connection = None
+        self._encoder = None
+        self._kept = b""
+        self._in_flight = 0
+        self._account()
+
+    # What the exchange calls
+
+    def start(self, connection: UpstreamConnection, head: bytes, encoder: BodyEncoder) -> None:
+        """Send the head and what is here of the body, and let the rest come. Raises DownstreamError as `add` does."""
+        self._connection = connection
+        self._encoder = encoder
+        connection.expect_early_response()
+        self._send(connection, head + (encoder.encode(self._kept) if self._kept else b""))
+        if self._is_finished:
+            self._send_end(connection)
+        else:
+            self._exchange.on_body_progress()
+            self._let_client_go_on()
+
+    def stop(self) -> None:
+        """The connection is lost: wait for another one."""
+        self._connection = None
+        self._encoder = None
+        self.can_take_more = False
+        self._in_flight = 0
+        self._account()
+
+    def on_writable(self) -> None:
+        """The upstream takes bytes again."""
+        if self._is_closed or self._connection is None:
+            return
+        self._in_flight = 0
+        self._account()
+        if self._is_finished:
+            self._exchange.on_body_sent()
+        else:
+            self._let_client_go_on()
+
+    # Inside
+
+    def _send(self, connection: UpstreamConnection, data: bytes) -> None:
+        if data:
+            connection.send(data)
+        if connection.is_write_paused:
+            self._in_flight += len(data)
+            self.can_take_more = False
+        self._account()
+        if self._memory.is_exhausted:
+            self.can_take_more = False
+            if not self._in_flight:
+                self._memory.call_when_free(self._let_client_go_on)
+
+    def _send_end(self, connection: UpstreamConnection) -> None:
+        assert self._encoder is not None
+        self._send(connection, self._encoder.finish())
+        if connection.is_write_paused:
+            self._exchange.on_body_progress()
+        else:
+            self._exchange.on_body_sent()
+
+    def _let_client_go_on(self) -> None:
+        if self._is_closed or self._is_finished or self.can_take_more:
+            return
+        if self._connection is None or self._connection.is_write_paused:
+            return  # `start` or `on_writable` comes back here
+        if self._memory.is_exhausted:
+            self._memory.call_when_free(self._let_client_go_on)
+            return
+        self.can_take_more = True
+        self._on_room()
+
+    def _account(self) -> None:
+        """Bring the memory of all bodies up to date with what is held of this one."""
+        encoder = self._encoder
+        held = len(self._kept) + self._in_flight + (0 if encoder is None else encoder.held_bytes)
+        change, self._held = held - self._held, held
+        memory = self._memory
+        memory.disk_bound += self._in_flight - self._counted_in_flight
+        self._counted_in_flight = self._in_flight
+        if change > 0:
+            memory.take(change)
+        elif change < 0:
+            memory.give(-change)

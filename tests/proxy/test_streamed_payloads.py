@@ -1,0 +1,298 @@
+"""What becomes of bodies that clients frame, sign or describe themselves, on fake transports."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+
+from aws_signing_proxy.sigv4 import Identity, Signer
+from aws_signing_proxy.sigv4.chunks import STREAMING, STREAMING_TRAILER
+from aws_signing_proxy.sigv4.payloads import PayloadSetting
+from tests.proxy.scene import NOW, OK, Scene, post
+from tests.proxy.streams import SIGNATURE, content_of, head, play_s3, signed_chunks, signed_head, trailers
+
+CHECKSUM = b"x-amz-checksum-crc32c"
+
+
+def _resigned(sent: bytes, chunks: list[bytes], trailer: bytes = b"") -> bytes:
+    """Return the body that must have been sent: the same chunks, with a chain that begins at this head's signature."""
+    seed = sent.partition(b"Signature=")[2][:64]
+    lines, signer = Signer(service="es", region="eu-central-1").sign_streamed(
+        method=b"PUT",
+        target=Signer(service="es", region="eu-central-1").target(b"/"),
+        signed_fields=[(b"host", b"any")],
+        payload_hash=STREAMING,
+        identity=Identity("AKIDEXAMPLE", "the-secret", "the-token"),
+        now=NOW,
+    )
+    assert lines
+    signer._previous = seed
+    body = b""
+    for chunk in [*chunks, b""]:
+        body += b"%x;chunk-signature=%b\r\n" % (len(chunk), signer.sign_chunk(sha256(chunk).hexdigest().encode()))
+        body += chunk + b"\r\n" if chunk or not trailer else b""
+    if trailer:
+        canonical = trailer.replace(b"\r\n", b"\n").replace(b"\n\n", b"\n")
+        body += trailer + b"x-amz-trailer-signature:" + signer.sign_trailers(canonical) + b"\r\n\r\n"
+    return body
+
+
+@pytest.mark.parametrize("cut", [1, 7, 100, 10_000])
+def test_chunks_that_a_client_signed_are_signed_anew_and_keep_their_sizes(cut: int) -> None:
+    chunks = [b"a" * 800, b"b" * 13, b"c"]
+    body = signed_chunks(*chunks)
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(body, 814, b"X-Amz-Meta-A: b"))
+        await scene.settle()
+        for start in range(0, len(body), cut):
+            client.send(body[start : start + cut])
+        sent = scene.service().take()
+        fields, _, rest = sent.partition(b"\r\n\r\n")
+        assert b"\r\nX-Amz-Content-Sha256: " + STREAMING + b"\r\n" in fields
+        assert b"\r\nContent-Length: %d" % len(body) in fields
+        assert fields.count(b"aws-chunked") == 1
+        assert SIGNATURE not in sent
+        assert len(rest) == len(body)
+        assert rest == _resigned(sent, chunks)
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n\r\n"])
+def test_trailers_are_signed_anew_and_keep_their_bytes(end: bytes) -> None:
+    trailer = CHECKSUM + b":sOO8/Q==" + end
+    body = signed_chunks(b"hello", end=trailers(trailer))
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(body, 5, trailer=CHECKSUM) + body)
+        await scene.settle()
+        sent = scene.service().take()
+        assert b"\r\nX-Amz-Content-Sha256: " + STREAMING_TRAILER + b"\r\n" in sent
+        assert sent.partition(b"\r\n\r\n")[2] == _resigned(sent, [b"hello"], trailer)
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+
+
+def test_signed_chunks_inside_chunks_of_http_go_on_in_chunks_of_http() -> None:
+    body = signed_chunks(b"hello")
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(
+            b"PUT /bucket/key HTTP/1.1\r\nHost: client.test\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Encoding: aws-chunked\r\nX-Amz-Decoded-Content-Length: 5\r\n"
+            b"X-Amz-Content-Sha256: " + STREAMING + b"\r\n\r\n"
+        )
+        await scene.settle()
+        client.send(b"%x\r\n%b\r\n" % (len(body), body))
+        client.send(b"0\r\n\r\n")
+        sent = scene.service().take()
+        assert b"\r\nTransfer-Encoding: chunked\r\n" in sent
+        inner = _resigned(sent, [b"hello"])
+        assert sent.endswith(b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner))
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+
+
+@pytest.mark.parametrize(
+    ("body", "decoded"),
+    [
+        (signed_chunks(b"hello").replace(SIGNATURE, b"x" * 64), 5),
+        (signed_chunks(b"hello"), 6),
+        (signed_chunks(b"hello"), 4),
+        (signed_chunks(b"hello")[:-1], 5),
+        (signed_chunks(b"hello") + b"\r\n", 5),
+        (b"hello", 5),
+    ],
+)
+def test_malformed_chunks_are_a_400_and_the_upload_is_cut_off(body: bytes, decoded: int) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(body, decoded))
+        await scene.settle()
+        begun = scene.service().take()
+        assert begun.endswith(b"\r\n\r\n")
+        client.send(body)
+        assert client.take_problem() == (400, "malformed_payload")
+        assert scene.service().is_aborted
+        assert b"0;chunk-signature=" not in scene.service().take()
+        assert scene.codes == {"malformed_payload": 1}
+
+    play_s3(run)
+
+
+def test_malformed_chunks_that_came_with_the_head_are_a_400_too() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(b"hello", 5) + b"hello")
+        await scene.settle()
+        assert client.take_problem() == (400, "malformed_payload")
+        assert scene.service().is_aborted
+
+    play_s3(run)
+
+
+def test_malformed_chunks_behind_a_response_that_has_begun_end_the_connection() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(signed_chunks(b"hello"), 5))
+        await scene.settle()
+        scene.respond(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        client.send(b"x\r\n")
+        assert client.transport.is_aborted
+        assert scene.service().is_aborted
+        assert scene.codes == {"malformed_payload": 1}
+
+    play_s3(run)
+
+
+def test_a_signed_chunk_that_is_too_large_to_be_held_is_refused() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        size = 1024 * 1024 + 1
+        client.send(signed_head(signed_chunks(bytes(size)), size))
+        await scene.settle()
+        client.send(signed_chunks(bytes(size))[:1000])
+        assert client.take_problem() == (501, "payload_not_supported")
+
+    play_s3(run)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ([b"X-Amz-Content-Sha256: STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"], (501, "payload_not_supported")),
+        ([b"X-Amz-Content-Sha256: STREAMING-AWS4-HMAC-SHA256-EVENTS"], (501, "payload_not_supported")),
+        ([b"X-Amz-Content-Sha256: " + STREAMING], (400, "malformed_payload")),
+        ([b"X-Amz-Content-Sha256: " + STREAMING, b"X-Amz-Decoded-Content-Length: x"], (400, "malformed_payload")),
+        (
+            [
+                b"X-Amz-Content-Sha256: " + STREAMING,
+                b"X-Amz-Decoded-Content-Length: 1",
+                b"X-Amz-Decoded-Content-Length: 2",
+            ],
+            (400, "malformed_payload"),
+        ),
+        ([b"Content-Encoding: gzip, aws-chunked"], (400, "malformed_payload")),
+    ],
+)
+def test_a_payload_that_cannot_be_passed_on_is_refused_by_its_head(
+    fields: list[bytes], answer: tuple[int, str]
+) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(5000, *fields))
+        assert client.take_problem() == answer
+        await scene.settle()
+        assert scene.connector.transports == []
+
+    play_s3(run)
+
+
+def test_a_body_in_signed_chunks_that_has_no_byte_is_refused_by_its_head() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(b"", 0))
+        assert client.take_problem() == (400, "malformed_payload")
+        await scene.settle()
+        assert scene.connector.transports == []
+
+    play_s3(run)
+
+
+def test_chunks_that_a_client_signed_for_another_service_than_s3_are_refused() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(signed_head(signed_chunks(b"hello"), 5))
+        assert client.take_problem() == (501, "payload_not_supported")
+
+    play_s3(run, service="es", setting=PayloadSetting.AUTO)
+
+
+def test_a_body_with_unsigned_trailers_passes_as_it_is_under_a_head_of_its_own() -> None:
+    body = b"bb8\r\n" + b"x" * 3000 + b"\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        mode = b"X-Amz-Content-Sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+        client.send(head(len(body), mode, b"Content-Encoding: aws-chunked", b"X-Amz-Decoded-Content-Length: 3000"))
+        await scene.settle()
+        client.send(body)
+        sent = scene.service().take()
+        assert b"\r\nContent-Length: %d\r\n" % len(body) in sent
+        assert b"\r\n" + mode + b"\r\n" in sent
+        assert sent.endswith(b"\r\n\r\n" + body)
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+
+
+def test_a_hash_that_the_client_declared_is_signed_and_the_body_streamed() -> None:
+    declared = sha256(b"something else").hexdigest().encode()
+
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(2000, b"X-Amz-Content-Sha256: " + declared))
+        await scene.settle()
+        client.send(b"x" * 2000)
+        sent = scene.service().take()
+        assert b"\r\nX-Amz-Content-Sha256: " + declared + b"\r\n" in sent
+        assert sent.endswith(b"\r\n\r\n" + b"x" * 2000)
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run, service="es", setting=PayloadSetting.AUTO)
+
+
+def test_a_declared_hash_of_a_body_that_is_held_is_still_compared() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(post(b"x", b"X-Amz-Content-Sha256: " + sha256(b"y").hexdigest().encode()))
+        await scene.settle()
+        assert client.take_problem() == (400, "content_sha256_mismatch")
+
+    play_s3(run)
+
+
+def test_a_body_that_says_it_is_unsigned_is_signed_all_the_same() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(2000, b"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD") + b"x" * 2000)
+        await scene.settle()
+        sent = scene.service().take()
+        assert b"\r\nX-Amz-Content-Sha256: " + STREAMING + b"\r\n" in sent
+        assert content_of(sent) == b"x" * 2000
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run, setting=PayloadSetting.AUTO)
+
+
+def test_the_encoding_that_a_body_has_already_is_named_behind_that_of_the_chunks() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        fields = (b"content-encoding: gzip", b"Content-Encoding:br ", b"X-Amz-Decoded-Content-Length: 7", b"X-Other: 1")
+        client.send(head(2000, *fields) + b"x" * 2000)
+        await scene.settle()
+        sent = scene.service().take()
+        assert sent.lower().count(b"content-encoding") == 1
+        assert b"\r\nContent-Encoding: aws-chunked,gzip,br\r\n" in sent
+        assert sent.count(b"Decoded-Content-Length: ") == 1
+        assert b"\r\nX-Amz-Decoded-Content-Length: 2000\r\n" in sent
+        assert b";x-amz-decoded-content-length" in sent
+        assert b"\r\nX-Other: 1\r\n" in sent
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
