@@ -373,35 +373,3 @@ def test_an_upload_that_is_not_done_when_the_proxy_has_to_stop_is_cut_off() -> N
         assert scene.codes == {"drain_timeout": 1}
 
     play_s3(run)
-
-
-def test_a_body_of_unknown_length_is_held_for_s3() -> None:
-    async def run(scene: Scene) -> None:
-        client = scene.client()
-        client.send(b"PUT /bucket/key HTTP/1.1\r\nHost: client.test\r\nTransfer-Encoding: chunked\r\n\r\n")
-        client.send(b"7d0\r\n" + b"x" * 2000 + b"\r\n")
-        await scene.settle()
-        assert scene.connector.transports == []
-        client.send(b"0\r\n\r\n")
-        await scene.until(lambda: bool(scene.connector.transports))
-        await scene.until(lambda: scene.service().written.endswith(b"x" * 2000))
-        assert b"\r\nContent-Length: 2000\r\n" in scene.service().take()
-        scene.respond(OK)
-        client.lose()
-
-    play_s3(run)
-
-
-def test_a_body_of_unknown_length_is_streamed_for_vpc_lattice_without_a_hash() -> None:
-    async def run(scene: Scene) -> None:
-        client = scene.client()
-        client.send(b"POST / HTTP/1.1\r\nHost: client.test\r\nTransfer-Encoding: chunked\r\n\r\n")
-        await scene.settle()
-        client.send(b"1\r\nx\r\n2;name=value\r\nyz\r\n0\r\nTrailer: dropped\r\n\r\n")
-        sent = scene.service().take()
-        assert b"\r\nX-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\n" in sent
-        assert sent.endswith(b"\r\n\r\n3\r\nxyz\r\n0\r\n\r\n")
-        scene.respond(OK)
-        assert client.take() == OK
-
-    play_s3(run, service="vpc-lattice-svcs", setting=PayloadSetting.AUTO)
