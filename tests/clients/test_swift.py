@@ -93,9 +93,11 @@ def test_swift_refuses_chunks_and_trailers_whose_signatures_do_not_hold(
         (name.lower().encode(), value.encode()) for name, value in fields.items() if name != "X-Amz-Content-Sha256"
     ]
     lines, _ = signer.sign_streamed(
-        method=b"PUT",
-        target=signer.target(b"/bucket/bad"),
-        signed_fields=[(b"host", way.service_url.removeprefix("http://").encode()), *signed],
+        signer.plan(
+            method=b"PUT",
+            target=signer.target(b"/bucket/bad"),
+            signed_fields=[(b"host", way.service_url.removeprefix("http://").encode()), *signed],
+        ),
         payload_hash=STREAMING if ending is None else STREAMING_TRAILER,
         identity=IDENTITY,
         now=time.time(),

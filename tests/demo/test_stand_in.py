@@ -43,9 +43,11 @@ def signature(
 ) -> Fields:
     signer = Signer(service=service, region=REGION)
     lines = signer.sign(
-        method=method.encode(),
-        target=signer.target(target),
-        signed_fields=[(b"host", f"{HOST}:{stand_in.ports[service]}".encode())],
+        signer.plan(
+            method=method.encode(),
+            target=signer.target(target),
+            signed_fields=[(b"host", f"{HOST}:{stand_in.ports[service]}".encode())],
+        ),
         payload_hash=sha256(body).hexdigest().encode(),
         identity=IDENTITY,
         now=now,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from aws_signing_proxy.errors import DownstreamError, ErrorCode
 from aws_signing_proxy.http1.request import (
     CHUNKED,
-    RequestFields,
     RequestHead,
     early_head_problem,
     parse_request_head,
     without_empty_lines,
 )
+from aws_signing_proxy.http1.request_fields import RequestFields
 
 
 def head(field_lines: bytes = b"Host: x\r\n", *, line: bytes = b"GET / HTTP/1.1") -> bytes:
@@ -33,8 +33,8 @@ def judge(data: bytes, fields: RequestFields) -> object:
     except DownstreamError as error:
         return error.code
     return (
-        request.method, request.target, request.is_http10, request.block, request.body_length,
-        request.has_content_length, request.connection, request.keep_alive, request.expects_continue,
+        request.method, request.target, request.is_http10, request.body_length,
+        request.has_content_length, request.section.connection, request.keep_alive, request.expects_continue,
         request.section.kept, [field for field in request.section.noted if field[0] != b"content-length"],
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def test_a_head_is_read() -> None:
     )
     assert (request.method, request.target, request.is_http10) == (b"POST", b"/?q", False)
     assert (request.body_length, request.has_content_length, request.expects_continue) == (12, True, True)
-    assert request.connection == {b"x-foo", b"keep-alive", b"te"}
+    assert request.section.connection == {b"x-foo", b"keep-alive", b"te"}
     assert request.keep_alive
 
 
@@ -196,13 +196,27 @@ def test_fields_are_remembered_without_their_length_and_within_bounds() -> None:
         b"Via: a\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"X: " + b"y" * 3000 + b"\r\n",
-        b"content-length: 1\r\n",
+        b"CONTENT-LENGTH: 1\r\n",
     ):
         heads = [parse_request_head(head(b"Host: x\r\n" + lines), fields) for _ in range(2)]
         assert heads[0].section is not heads[1].section, lines
     for number in range(1000):
         parse_request_head(head(b"Host: x\r\nX: %d\r\n" % number), fields)
+        parse_request_head(head(b"Host: x\r\n", line=b"GET /%d HTTP/1.1" % number), fields)
     assert len(fields._sections) <= 256
+    assert len(fields._heads) <= 256
+
+
+def test_a_whole_head_is_remembered_whatever_its_length_and_however_that_is_spelled() -> None:
+    fields = fresh()
+    line = b"POST /a HTTP/1.1"
+    first = parse_request_head(head(b"Host: x\r\nContent-Length: 1\r\n", line=line), fields)
+    for lines in (b"Content-Length: 20\r\nHost: x\r\n", b"Host: x\r\n", b"content-length: 0\r\nHost: x\r\n"):
+        assert parse_request_head(head(lines, line=line), fields).known is first.known
+    assert parse_request_head(head(b"Host: x\r\n", line=b"POST /b HTTP/1.1"), fields).known is not first.known
+    expecting = head(b"Host: x\r\nExpect: 100-continue\r\n", line=line)
+    parse_request_head(expecting, fields).expects_continue = False
+    assert parse_request_head(expecting, fields).expects_continue
 
 
 @given(HEADS)

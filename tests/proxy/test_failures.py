@@ -162,8 +162,13 @@ def test_a_bug_ends_one_request_with_500_and_loses_no_connection(
     assert "the-token" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [("exchange.whole_response", OK), ("relay.ResponseRelay.feed", OK[:20])],
+    ids=["whole", "a part"],
+)
 def test_a_bug_in_reading_a_response_ends_one_request_with_500(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str, answer: bytes
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -173,8 +178,8 @@ def test_a_bug_in_reading_a_response_ends_one_request_with_500(
         client.send(GET)
         await scene.settle()
         with monkeypatch.context() as patch:
-            patch.setattr("aws_signing_proxy.proxy.relay.ResponseRelay.feed", fail)
-            scene.respond(OK)
+            patch.setattr(f"aws_signing_proxy.proxy.{where}", fail)
+            scene.respond(answer)
         assert client.take_problem() == (500, "internal_error")
         assert scene.service().is_aborted
 

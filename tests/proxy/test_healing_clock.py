@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aws_signing_proxy.proxy.exchange import Exchange
 from aws_signing_proxy.sigv4.refusals import Refusal
 from tests.proxy.refusing import HOUR, SKEW, amz, date_line, response, signed_at
 from tests.proxy.scene import GET, NOW, OK, Scene, play, post
@@ -301,8 +302,8 @@ def test_a_request_whose_body_is_gone_is_not_sent_again_but_its_refusal_teaches(
         client.send(GET)
         await scene.settle()
         exchange = client.connection._exchange
-        assert exchange is not None
-        exchange._relay._sent_again = frozenset(Refusal)  # type: ignore[union-attr]
+        assert isinstance(exchange, Exchange)
+        exchange._sent_again = frozenset(Refusal)
         refused = response(SKEW, NOW + HOUR)
         scene.respond(refused[:60])
         assert client.transport.written == b""

@@ -212,3 +212,31 @@ def test_what_is_held_back_for_a_client_that_goes_is_sent_to_nobody() -> None:
         assert client.take() == b""
 
     play(run, flush_interval_seconds=0.001)
+
+
+@pytest.mark.parametrize("cut_at", [None, 20, len(OK) - 1])
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"GET / HTTP/1.0", b"HEAD / HTTP/1.1"])
+@pytest.mark.parametrize("option", [b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"])
+def test_a_response_is_the_same_for_client_and_counters_whole_in_one_read_or_not(
+    line: bytes, option: bytes, cut_at: int | None
+) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(line + b"\r\nHost: client.test\r\n" + option + b"\r\n")
+        await scene.settle()
+        is_head = line.startswith(b"HEAD")
+        answer = OK.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if is_head else OK
+        for piece in (answer[:cut_at], b"" if cut_at is None else answer[cut_at:]):
+            if piece:
+                scene.respond(piece)
+        closes = option == b"Connection: close\r\n" or (line.endswith(b"1.0") and not option)
+        extra = b"Connection: close\r\n" if closes else b"Connection: keep-alive\r\n" if line.endswith(b"1.0") else b""
+        assert client.take() == answer.replace(b"\r\n\r\n", b"\r\n" + extra + b"\r\n", 1)
+        assert client.transport.is_closed is closes
+        assert scene.codes == {"ok": 1}
+        assert scene.counters.bytes_to_downstream_total == (0 if is_head else len(OK.partition(b"\r\n\r\n")[2]))
+        assert scene.counters.snapshot().first_byte_seconds.counts.count(1) == 1
+        assert scene.pool == "<Pool idle=1 busy=0 connecting=0 waiting=0>"
+        scene.assert_nothing_is_held()
+
+    play(run)

@@ -34,10 +34,11 @@ def _rewritten(
         via_name=b"this-proxy",
     )
     head = b"\r\n".join([line, b"Host: client.test", *fields]) + b"\r\n\r\n"
-    prepared = rewriter.prepare(parse_request_head(head, REQUEST_FIELDS))
+    request = parse_request_head(head, REQUEST_FIELDS)
+    prepared = rewriter.prepare(request)
     written = rewriter.finish(
         prepared,
-        body_length=len(body),
+        body_length=len(body) if body or request.has_content_length else None,
         body_sha256=hashlib.sha256(body).hexdigest().encode() if body else None,
         identity=Identity("AKIDEXAMPLE", "the-secret", token),
         now=1_700_000_000.0,

@@ -18,14 +18,10 @@ CHECKSUM = b"x-amz-checksum-crc32c"
 def _resigned(sent: bytes, chunks: list[bytes], trailer: bytes = b"") -> bytes:
     """Return the body that must have been sent: the same chunks, with a chain that begins at this head's signature."""
     seed = sent.partition(b"Signature=")[2][:64]
-    lines, signer = Signer(service="es", region="eu-central-1").sign_streamed(
-        method=b"PUT",
-        target=Signer(service="es", region="eu-central-1").target(b"/"),
-        signed_fields=[(b"host", b"any")],
-        payload_hash=STREAMING,
-        identity=Identity("AKIDEXAMPLE", "the-secret", "the-token"),
-        now=NOW,
-    )
+    signer_of_heads = Signer(service="es", region="eu-central-1")
+    plan = signer_of_heads.plan(method=b"PUT", target=signer_of_heads.target(b"/"), signed_fields=[(b"host", b"any")])
+    identity = Identity("AKIDEXAMPLE", "the-secret", "the-token")
+    lines, signer = signer_of_heads.sign_streamed(plan, payload_hash=STREAMING, identity=identity, now=NOW)
     assert lines
     signer._previous = seed
     body = b""

@@ -78,9 +78,11 @@ def test_for_the_form_that_is_sent_both_sign_the_same(
     signer = Signer(service=service, region="eu-central-1")
     target = signer.target(raw)
     lines = signer.sign(
-        method=method.encode(),
-        target=target,
-        signed_fields=[(b"host", HOST.encode()), *((name.encode(), value.encode()) for name, value in fields)],
+        signer.plan(
+            method=method.encode(),
+            target=target,
+            signed_fields=[(b"host", HOST.encode()), *((name.encode(), value.encode()) for name, value in fields)],
+        ),
         payload_hash=EMPTY.encode(),
         identity=IDENTITY,
         now=NOW,

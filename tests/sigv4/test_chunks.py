@@ -32,15 +32,17 @@ def seeded(payload_hash: bytes, *fields: tuple[bytes, bytes]) -> tuple[bytes, Ch
     """Sign the head of AWS's examples, which upload 65 KiB of the letter a."""
     signer = Signer(service="s3", region="us-east-1")
     return signer.sign_streamed(
-        method=b"PUT",
-        target=signer.target(b"/examplebucket/chunkObject.txt"),
-        signed_fields=[
-            (b"host", b"s3.amazonaws.com"),
-            (b"x-amz-storage-class", b"REDUCED_REDUNDANCY"),
-            (b"content-encoding", b"aws-chunked"),
-            (b"x-amz-decoded-content-length", b"66560"),
-            *fields,
-        ],
+        signer.plan(
+            method=b"PUT",
+            target=signer.target(b"/examplebucket/chunkObject.txt"),
+            signed_fields=[
+                (b"host", b"s3.amazonaws.com"),
+                (b"x-amz-storage-class", b"REDUCED_REDUNDANCY"),
+                (b"content-encoding", b"aws-chunked"),
+                (b"x-amz-decoded-content-length", b"66560"),
+                *fields,
+            ],
+        ),
         payload_hash=payload_hash,
         identity=EXAMPLE,
         now=AT,

@@ -57,9 +57,7 @@ def sign(
     payload_hash: bytes = EMPTY,
 ) -> bytes:
     return signer.sign(
-        method=b"GET",
-        target=signer.target(raw),
-        signed_fields=fields,
+        signer.plan(method=b"GET", target=signer.target(raw), signed_fields=fields),
         payload_hash=payload_hash,
         identity=identity,
         now=now,

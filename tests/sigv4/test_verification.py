@@ -37,9 +37,11 @@ class Arrived:
         target = signer.target(raw)
         fields = [(b"host", b"example.amazonaws.com"), *extra]
         lines = signer.sign(
-            method=b"PUT",
-            target=target,
-            signed_fields=[(name, value) for name, value in fields if name != b"x-amzn-trace-id"],
+            signer.plan(
+                method=b"PUT",
+                target=target,
+                signed_fields=[(name, value) for name, value in fields if name != b"x-amzn-trace-id"],
+            ),
             payload_hash=payload_hash.encode(),
             identity=identity,
             now=NOW,

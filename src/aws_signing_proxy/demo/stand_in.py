@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 from aws_signing_proxy.demo.messages import Fields, Received, Reply
 from aws_signing_proxy.demo.objects import s3_error
 from aws_signing_proxy.errors import ProxyError
-from aws_signing_proxy.http1.request import CHUNKED, RequestHead, parse_request_head
+from aws_signing_proxy.http1.request import CHUNKED, parse_request_head
 from aws_signing_proxy.http1.writing import CONTINUE
 from aws_signing_proxy.sigv4.identity import Identity
 from aws_signing_proxy.sigv4.verification import SignatureRejected, Verified, Verifier
@@ -109,7 +109,8 @@ class StandIn:
     async def _serve_one(self, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection lives on."""
         try:
-            head = parse_request_head(await reader.readuntil(b"\r\n\r\n"))
+            raw = await reader.readuntil(b"\r\n\r\n")
+            head = parse_request_head(raw)
         except asyncio.LimitOverrunError:
             await _write(writer, _refusal(service, 400, "RequestHeaderSectionTooLarge", "The head is too large."))
             return False
@@ -129,7 +130,7 @@ class StandIn:
             writer.write(CONTINUE)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             body = await reader.readexactly(head.body_length)
-        request = Received(head.method.decode("latin-1"), head.target, _fields(head), body)
+        request = Received(head.method.decode("latin-1"), head.target, _fields(raw), body)
         reply = self._reply(service, request)
         await _write(writer, reply, is_head_request=request.method == "HEAD")
         if self.on_request is not None:
@@ -156,8 +157,8 @@ class StandIn:
         return Reply(reply.status, [*reply.fields, *said], reply.body)
 
 
-def _fields(head: RequestHead) -> list[tuple[bytes, bytes]]:
-    lines = head.block.split(b"\r\n")[:-1]
+def _fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    lines = head.split(b"\r\n")[1:-2]
     pairs = [line.partition(b":") for line in lines]
     return [(name, value.strip(b" \t")) for name, _, value in pairs]
 

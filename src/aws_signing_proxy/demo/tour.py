@@ -108,9 +108,11 @@ class Tour:
     def _signature(self, step: Step, target: bytes) -> Fields:
         signer = Signer(service=step.service, region=self._region)
         lines = signer.sign(
-            method=step.method.encode(),
-            target=signer.target(target),
-            signed_fields=[(b"host", f"{HOST}:{self._stand_in[step.service]}".encode())],
+            signer.plan(
+                method=step.method.encode(),
+                target=signer.target(target),
+                signed_fields=[(b"host", f"{HOST}:{self._stand_in[step.service]}".encode())],
+            ),
             payload_hash=_EMPTY_SHA256,
             identity=self._identity,
             now=time.time(),

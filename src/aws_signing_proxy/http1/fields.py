@@ -7,7 +7,15 @@ from collections.abc import Set as AbstractSet
 
 import httptools
 
-__all__ = ["BARE_LINE_END", "HOP_BY_HOP", "FieldSorter", "connection_options", "fields_problem", "without_lines"]
+__all__ = [
+    "BARE_LINE_END",
+    "HOP_BY_HOP",
+    "FieldSorter",
+    "connection_options",
+    "fields_problem",
+    "is_well_formed_response",
+    "without_lines",
+]
 
 # RFC 9110 section 7.6.1, and Proxy-Authenticate and Proxy-Authorization, which are for this hop too.
 # Transfer-Encoding is not listed: framing is decided, not merely cut.
@@ -48,6 +56,15 @@ def fields_problem(start_line: bytes, block: bytes) -> str | None:
     except httptools.HttpParserError as error:
         return str(error).lower()
     return None
+
+
+def is_well_formed_response(head: bytes) -> bool:
+    """Whether llhttp takes `head`, a whole one with its empty line, of a response that upgrades nothing."""
+    try:
+        httptools.HttpResponseParser(_NO_CALLBACKS).feed_data(head)
+    except httptools.HttpParserError:
+        return False
+    return True
 
 
 class FieldSorter:

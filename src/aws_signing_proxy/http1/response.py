@@ -6,9 +6,25 @@ import re
 from typing import NamedTuple
 
 from aws_signing_proxy.errors import ErrorCode, UpstreamError
-from aws_signing_proxy.http1.fields import HOP_BY_HOP, FieldSorter, connection_options, fields_problem, without_lines
+from aws_signing_proxy.http1.fields import (
+    HOP_BY_HOP,
+    FieldSorter,
+    connection_options,
+    fields_problem,
+    is_well_formed_response,
+    without_lines,
+)
 
-__all__ = ["CHUNKED", "MAX_RESPONSE_HEAD_BYTES", "UNTIL_CLOSE", "ResponseHead", "malformed", "parse_response_head"]
+__all__ = [
+    "CHUNKED",
+    "MAX_RESPONSE_HEAD_BYTES",
+    "UNTIL_CLOSE",
+    "ResponseHead",
+    "WholeResponse",
+    "malformed",
+    "parse_response_head",
+    "read_whole_response",
+]
 
 CHUNKED = -1
 """`ResponseHead.body_length` of a chunked body."""
@@ -25,6 +41,7 @@ _UNUSUAL_FIELD = re.compile(
 )
 _CONTENT_LENGTH_FIELD = re.compile(rb"\ncontent-length:[ \t]*(0|[1-9][0-9]{0,17})[ \t]*\r", re.IGNORECASE)
 _SWITCHING_PROTOCOLS = 101
+_STATUSES_WITH_BODY = frozenset(range(200, 400)) - {204, 304}
 _SWITCH_SORTER = FieldSorter(cut=frozenset(), noted={b"connection", b"upgrade"})
 _START_LINE_FOR_LLHTTP = b"HTTP/1.1 200 OK\r\n"
 
@@ -39,6 +56,17 @@ class _StatusLine(NamedTuple):
 _STATUS_LINES: dict[bytes, _StatusLine] = {}
 _MAX_STATUS_LINES = 128
 _LONGEST_STATUS_LINE = 64
+
+
+class WholeResponse(NamedTuple):
+    """A usual response that one read has brought, neither more nor less, where both connections live on.
+
+    `rendered`: as it goes to the client; `body_bytes`: how long its body is.
+    """
+
+    status: int
+    rendered: bytes
+    body_bytes: int
 
 
 class ResponseHead:
@@ -115,6 +143,33 @@ def parse_response_head(head: bytes, *, is_head_request: bool, upgrade: bytes | 
     return response
 
 
+def read_whole_response(data: bytes) -> WholeResponse | None:
+    """Return the response to a request (not HEAD) that `data` is; None where it is another than the most usual one.
+
+    None says nothing against it: it is then to be read by `ResponseReader`, which judges by the same rules. Usual is:
+    HTTP/1.1, a status line that has been seen before, 2xx or 3xx with a body, whose Content-Length is what is here,
+    nothing hop-by-hop but `Connection: keep-alive`. 1.6 µs, where the reader and what it makes take 5.
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    status_line = _STATUS_LINES.get(data[: data.find(b"\r\n")])
+    if status_line is None or status_line.status not in _STATUSES_WITH_BODY or status_line.is_http10:
+        return None
+    head = data[: end - 2]
+    fields = head.replace(_KEEP_ALIVE_LINE, b"\r\n", 1)
+    content_length = _CONTENT_LENGTH_FIELD.search(fields)
+    if (
+        content_length is None
+        or int(content_length[1]) != len(data) - end
+        or not 4 <= end <= MAX_RESPONSE_HEAD_BYTES  # noqa: PLR2004 - the length of what was searched for
+        or _UNUSUAL_FIELD.search(fields) is not None
+        or not is_well_formed_response(data[:end])
+    ):
+        return None
+    if fields is not head:
+        data = fields + data[end - 2 :]
+    return WholeResponse(status_line.status, data, len(data) - len(fields) - 2)
+
+
 def _has_plain_framing(response: ResponseHead, fields: bytes) -> bool:
     """Read the fields of a usual response: a Content-Length, nothing hop-by-hop but the usual `Connection`.
 
@@ -144,7 +199,9 @@ def _parse_status_line(line: bytes) -> _StatusLine:
         raise malformed("its status line is not HTTP/1.1, a code of three digits and a reason")
     minor_version, code, reason = match.groups()
     parsed = _StatusLine(int(code), b"HTTP/1.1 %b %b\r\n" % (code, reason or b""), minor_version == b"0")
-    if len(_STATUS_LINES) < _MAX_STATUS_LINES and len(line) <= _LONGEST_STATUS_LINE:
+    if len(line) <= _LONGEST_STATUS_LINE:
+        if len(_STATUS_LINES) >= _MAX_STATUS_LINES:
+            _STATUS_LINES.clear()
         _STATUS_LINES[line] = parsed
     return parsed
 

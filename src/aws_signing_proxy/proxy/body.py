@@ -38,9 +38,9 @@ class BodyLimits:
         self.spool_directory = spool_directory
         self.executor = executor
 
-    def can_hold(self, length: int) -> bool:
-        """Whether a body of this length may stay in memory now."""
-        return length <= self.memory_limit_bytes and self.memory.has_room(length)
+    def hold_if_room(self, length: int) -> bool:
+        """Whether a body of this length may stay in memory now; then it is counted as held (`BodyMemory.give`)."""
+        return length <= self.memory_limit_bytes and self.memory.take_if_room(length)
 
 
 class BodyMemory:
@@ -62,6 +62,14 @@ class BodyMemory:
         """Whether `size` more bytes fit."""
         return self.used + size <= self._limit
 
+    def take_if_room(self, size: int) -> bool:
+        """Count `size` bytes as held if they fit, and return whether they do."""
+        used = self.used + size
+        if used > self._limit:
+            return False
+        self.used = self._counters.body_memory_bytes = used
+        return True
+
     @property
     def is_exhausted(self) -> bool:
         """Whether clients whose bodies go to disk, or on, should wait until others' are written.
@@ -73,13 +81,11 @@ class BodyMemory:
 
     def take(self, size: int) -> None:
         """Count `size` bytes as held. What has been read from a socket is here, whether it fits or not."""
-        self.used += size
-        self._counters.body_memory_bytes = self.used
+        self.used = self._counters.body_memory_bytes = self.used + size
 
     def give(self, size: int) -> None:
         """`size` bytes are held no longer."""
-        self.used -= size
-        self._counters.body_memory_bytes = self.used
+        self.used = self._counters.body_memory_bytes = self.used - size
         if self._waiting and not self.is_exhausted:
             waiting, self._waiting = self._waiting, []
             for resume in waiting:

@@ -133,8 +133,10 @@ class DownstreamConnection(asyncio.Protocol):
     # Reading requests
 
     def _wait_for_request(self) -> None:
+        context = self._context
         self._reads = Reads.HEAD
-        self.wait_at_most(self._context.limits.client_idle_timeout_seconds, Limit.CLIENT_IDLE_TIMEOUT)
+        self._limit = Limit.CLIENT_IDLE_TIMEOUT
+        self.deadline = context.clock() + context.limits.client_idle_timeout_seconds
 
     def _read_head(self, data: bytes) -> None:
         head, rest = cut_head(self._buffer, data, self._context)
@@ -168,9 +170,8 @@ class DownstreamConnection(asyncio.Protocol):
             self._buffer = rest
             self._reads = Reads.NOTHING
             exchange.send(b"")
-        elif 0 < length <= len(rest) and self._context.bodies.can_hold(length):
+        elif 0 < length <= len(rest) and self._context.bodies.hold_if_room(length):
             # The whole body came with the head: no object is made for receiving it.
-            self._context.bodies.memory.take(length)
             self._buffer = rest[length:]
             self._reads = Reads.NOTHING
             exchange.send(rest[:length], held_bytes=length)
@@ -275,8 +276,7 @@ class DownstreamConnection(asyncio.Protocol):
             return
         if not keep_alive or (self._context.is_draining and not self._buffer):
             self.close_idle()
-            return
-        if self.is_write_paused:
+        elif self.is_write_paused:
             # Who does not take answers gets no further ones to heap up here.
             self._reads = Reads.NOTHING
             self._expect_progress()
@@ -299,7 +299,7 @@ class DownstreamConnection(asyncio.Protocol):
             # until then goes behind what is here: two heads must not be taken for one.
             self._reads = Reads.NOTHING
             self._context.loop.call_soon(self._read_pipelined)
-        else:
+        elif self._gate.is_paused:
             self.resume_reading()
 
     def _read_pipelined(self) -> None:

@@ -27,7 +27,7 @@ from aws_signing_proxy.proxy.encoders import BodyEncoder
 from aws_signing_proxy.proxy.exchange_end import ExchangeEnd
 from aws_signing_proxy.proxy.healing import EVERY_REFUSAL, Healing, may_repeat
 from aws_signing_proxy.proxy.payload_plan import plan_stream
-from aws_signing_proxy.proxy.relay import ResponseRelay
+from aws_signing_proxy.proxy.relay import ResponseRelay, whole_response
 from aws_signing_proxy.proxy.sending import BodySender
 from aws_signing_proxy.proxy.signing import sign, sign_streamed, usable_credentials
 from aws_signing_proxy.proxy.streaming import StreamedBody
@@ -116,7 +116,10 @@ class Exchange(ExchangeEnd):
             return
         connection = None if self.needs_fresh else self._context.route.upstream.take(self._context.clock())
         if connection is not None:
-            self.on_connection(connection)
+            try:
+                self._transmit(connection)
+            except Exception:  # noqa: BLE001 - it is logged, and ends this exchange only
+                self.fail_unexpectedly("a request could not be sent")
         else:
             wait_for_connection(self._context, self._client, self)
 
@@ -159,7 +162,8 @@ class Exchange(ExchangeEnd):
         encoder = None
         try:
             if self._plan is None:
-                head = sign(context, self._prepared, credentials, self._record, self._body_length, self._body_sha256)
+                length = self._body_length if self._body_length or self.request.has_content_length else None
+                head = sign(context, self._prepared, credentials, self._record, length, self._body_sha256)
             else:
                 head, encoder = sign_streamed(context, self._prepared, self._plan, credentials, self._record)
         except ProxyError as error:
@@ -169,8 +173,8 @@ class Exchange(ExchangeEnd):
             return
         connection.uses += 1
         connection.user = self
-        beside = (self._sent_again, self._prepared.upgrade)
-        self._relay = ResponseRelay(context, self._client, self._record, credentials, beside)
+        self._credentials = credentials
+        self._relay = None
         if encoder is not None:
             self._start_stream(connection, head, encoder)
         elif self._body_length <= _ONE_WRITE_BYTES and (self._body is None or not self._body.is_spooled):
@@ -211,9 +215,12 @@ class Exchange(ExchangeEnd):
 
     def on_upstream_data(self, data: bytes) -> None:
         """Bytes of the response arrived (see `ConnectionUser`)."""
-        relay = self._relay
-        assert relay is not None
         try:
+            relay = self._relay
+            if relay is None:
+                if self._record.first_byte_seconds is None and self._pass_whole(data):
+                    return
+                relay = self._relay = self._begin_relay()
             self._record.on_first_byte()
             if self._stream is not None and not self._stream.is_received:
                 relay.must_close = True  # where the client's body would end nobody knows
@@ -223,6 +230,38 @@ class Exchange(ExchangeEnd):
             self.fail(error)
         except Exception:  # noqa: BLE001 - it is logged, and ends this exchange only
             self.fail_unexpectedly("a response could not be handled")
+
+    def _pass_whole(self, data: bytes) -> bool:
+        """Pass a response on that is whole in one read and asks for no decision. Return False for any other.
+
+        It goes to the client as it came, without a relay: that took 8 of a request's 25 µs.
+        """
+        context, connection = self._context, self._connection
+        if connection is None or self._sender is not None:
+            return False
+        response = whole_response(context, self.request, data)
+        if response is None:
+            return False
+        self._record.on_first_byte()
+        self._client.write(response.rendered)
+        self._connection = None
+        context.route.upstream.release(connection)
+        self._conclude("ok", response.status, sent_bytes=response.body_bytes)
+        self._client.on_exchange_done(keep_alive=True)
+        return True
+
+    def _begin_relay(self) -> ResponseRelay:
+        prepared, credentials = self._prepared, self._credentials
+        assert prepared is not None
+        assert credentials is not None
+        return ResponseRelay(
+            self._context,
+            self._client,
+            self._record,
+            credentials,
+            sent_again=self._sent_again,
+            upgrade=prepared.upgrade,
+        )
 
     def _go_on(self, relay: ResponseRelay) -> None:
         if relay.refusal is not None:
@@ -251,9 +290,9 @@ class Exchange(ExchangeEnd):
         connection, self._connection = self._connection, None
         self._stop_sending()
         relay = self._relay
-        if relay is None or connection is None or self._is_concluded:
+        if connection is None or self._is_concluded:
             return
-        if relay.feed_eof(is_clean=is_clean):
+        if relay is not None and relay.feed_eof(is_clean=is_clean):
             self._guard(self._go_on, relay)
             return
         # Not the relay's `has_begun`: it forgets interim responses, which the client may have seen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError
 from aws_signing_proxy.http1.request import RequestHead
 from aws_signing_proxy.proxy import limit_errors
@@ -30,9 +31,9 @@ class ExchangeEnd:
     """
 
     __slots__ = (
-        "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_healing", "_held_bytes",
-        "_is_concluded", "_payload", "_plan", "_prepared", "_record", "_relay", "_retries", "_sender", "_sent_again",
-        "_stream", "is_streamed", "needs_fresh", "request",
+        "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_credentials", "_healing",
+        "_held_bytes", "_is_concluded", "_payload", "_plan", "_prepared", "_record", "_relay", "_retries", "_sender",
+        "_sent_again", "_stream", "is_streamed", "needs_fresh", "request",
     )  # fmt: skip
 
     def __init__(self, context: Context, client: Client, request: RequestHead) -> None:
@@ -51,6 +52,9 @@ class ExchangeEnd:
         self._body_sha256: bytes | None = None
         self._held_bytes = 0
         self._connection: UpstreamConnection | None = None
+        # What the request was signed with, last.
+        self._credentials: Credentials | None = None
+        # Not before the response has begun, and for hardly any that is whole in one read.
         self._relay: ResponseRelay | None = None
         self._retries = 0
         # The refusals after which it is not sent again, because it has been; all of them once its body is gone.
@@ -106,7 +110,8 @@ class ExchangeEnd:
         if sender is not None:
             sender.stop()
 
-    def _conclude(self, code: str, status: int) -> None:
+    def _conclude(self, code: str, status: int, *, sent_bytes: int = 0) -> None:
+        """Give back what is held and count; `sent_bytes`: of the response's body, where it went past the relay."""
         self._is_concluded = True
         if self._sender is not None:
             self._stop_sending()
@@ -123,5 +128,6 @@ class ExchangeEnd:
             self._body_length = self._stream.size
             self._stream.close()
             self._stream = None
-        sent = 0 if self._relay is None else self._relay.body_bytes
-        self._record.conclude(code, status, bytes_in=self._body_length, bytes_out=sent)
+        if self._relay is not None:
+            sent_bytes = self._relay.body_bytes
+        self._record.conclude(code, status, bytes_in=self._body_length, bytes_out=sent_bytes)

@@ -49,36 +49,33 @@ class RequestRecord:
         `is_tunnel`: its time is that of a conversation, and is left out of the times of requests.
         """
         try:
-            self._conclude(code, status, bytes_in, bytes_out, is_tunnel=is_tunnel)
+            context = self._context
+            context.counters.requests_in_flight -= 1
+            total_seconds = context.clock() - self._started
+            context.counters.request_done(
+                self.request.method,
+                status,
+                code,
+                None if is_tunnel else total_seconds,
+                self.first_byte_seconds,
+                self.signing_seconds,
+                bytes_in,
+                bytes_out,
+            )
+            if context.access_log is not None:
+                context.access_log.write(
+                    method=self.request.method,
+                    target=self.request.target,
+                    status=status,
+                    code=code,
+                    bytes_in=bytes_in,
+                    bytes_out=bytes_out,
+                    total_seconds=total_seconds,
+                    first_byte_seconds=self.first_byte_seconds,
+                )
         except Exception:  # noqa: BLE001 - it is logged
             # The client must get its answer, whether it can be counted or not.
             _LOG.exception("a request could not be recorded")
-
-    def _conclude(self, code: str, status: int, bytes_in: int, bytes_out: int, *, is_tunnel: bool) -> None:
-        context = self._context
-        context.counters.requests_in_flight -= 1
-        total_seconds = context.clock() - self._started
-        context.counters.request_done(
-            self.request.method,
-            status,
-            code,
-            None if is_tunnel else total_seconds,
-            self.first_byte_seconds,
-            self.signing_seconds,
-            bytes_in,
-            bytes_out,
-        )
-        if context.access_log is not None:
-            context.access_log.write(
-                method=self.request.method,
-                target=self.request.target,
-                status=status,
-                code=code,
-                bytes_in=bytes_in,
-                bytes_out=bytes_out,
-                total_seconds=total_seconds,
-                first_byte_seconds=self.first_byte_seconds,
-            )
 
 
 def record_refusal(context: Context, error: ProxyError) -> None:

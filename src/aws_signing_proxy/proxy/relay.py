@@ -10,7 +10,8 @@ import asyncio
 import logging
 
 from aws_signing_proxy.credentials.model import Credentials
-from aws_signing_proxy.http1.response import CHUNKED, UNTIL_CLOSE, ResponseHead
+from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.http1.response import CHUNKED, UNTIL_CLOSE, ResponseHead, WholeResponse, read_whole_response
 from aws_signing_proxy.http1.response_reader import ResponseReader
 from aws_signing_proxy.proxy.context import Context
 from aws_signing_proxy.proxy.record import RequestRecord
@@ -20,7 +21,7 @@ from aws_signing_proxy.proxy.service_clock import SAME_SECONDS
 from aws_signing_proxy.sigv4.refusals import REFUSING_STATUSES, Refusal
 from aws_signing_proxy.upstream.forward_proxy import refused_by_proxy
 
-__all__ = ["HoldBack", "ResponseRelay"]
+__all__ = ["HoldBack", "ResponseRelay", "whole_response"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,6 +101,19 @@ class _Withheld:
         self.pieces.append(data)
 
 
+def whole_response(context: Context, request: RequestHead, data: bytes) -> WholeResponse | None:
+    """Return the response that `data` is, whole and to be passed on as it came; None for what a relay has to judge."""
+    if (
+        not request.keep_alive
+        or request.is_http10
+        or request.method == b"HEAD"
+        or context.is_draining
+        or context.route.clock.is_on_trial
+    ):
+        return None
+    return read_whole_response(data)
+
+
 class ResponseRelay:
     """Reads one response strictly and passes it on as it came.
 
@@ -142,9 +156,10 @@ class ResponseRelay:
         sink: ResponseSink,
         record: RequestRecord,
         credentials: Credentials,
-        beside: tuple[frozenset[Refusal], bytes | None],
+        *,
+        sent_again: frozenset[Refusal],
+        upgrade: bytes | None,
     ) -> None:
-        sent_again, upgrade = beside
         self._context = context
         self._sink = sink
         request = self._request = record.request

@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, InternalError
 from aws_signing_proxy.http1.fields import HOP_BY_HOP, without_lines
-from aws_signing_proxy.http1.request import CONTROL_FIELDS, RequestFields, RequestHead
-from aws_signing_proxy.sigv4 import CanonicalTarget, Identity, IdentityError, Signer, TargetError
+from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.http1.request_fields import CONTROL_FIELDS, FieldSection, RequestFields
+from aws_signing_proxy.sigv4 import CanonicalTarget, Identity, IdentityError, Signer, SigningPlan, TargetError
 from aws_signing_proxy.sigv4.chunks import ChunkSigner
 from aws_signing_proxy.sigv4.payloads import UNSIGNED, UNSIGNED_TRAILER
 from aws_signing_proxy.sigv4.signing import REPLACED_FIELDS, SIGNED_FIELDS, SIGNED_PREFIX
@@ -44,27 +45,32 @@ _METHODS_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 class PreparedHead:
     """A request's head as far as it does not depend on the body, the credentials and the time.
 
-    `upgrade`: the protocol that it asks for, None for hardly any request.
+    `by`: who prepared it; `start`: what goes before the framing; `plan`: how it is signed; `upgrade`: the protocol that
+    it asks for, None for hardly any request.
     """
 
-    __slots__ = ("declared_sha256", "method", "signed_fields", "start", "target", "upgrade", "writes_zero_length")
+    __slots__ = ("by", "declared_sha256", "method", "plan", "signed_fields", "start", "target", "upgrade",
+                 "writes_zero_length")  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one caller, just below
         self,
-        *,
+        by: HeadRewriter,
         method: bytes,
         target: CanonicalTarget,
         start: bytes,
-        signed_fields: list[tuple[bytes, bytes]],
-        declared_sha256: bytes | None,
+        fields: _RewrittenFields,
+        plan: SigningPlan,
+        *,
         writes_zero_length: bool,
-        upgrade: bytes | None = None,
+        upgrade: bytes | None,
     ) -> None:
+        self.by = by
         self.method = method
         self.target = target
         self.start = start
-        self.signed_fields = signed_fields
-        self.declared_sha256 = declared_sha256
+        self.signed_fields = fields.signed
+        self.declared_sha256 = fields.declared_sha256
+        self.plan = plan
         self.writes_zero_length = writes_zero_length
         self.upgrade = upgrade
 
@@ -122,6 +128,9 @@ class HeadRewriter:
 
     def prepare(self, request: RequestHead) -> PreparedHead:
         """Rewrite what is known before the body is. Raises ProxyError where the request cannot be forwarded."""
+        prepared = request.known.derived
+        if isinstance(prepared, PreparedHead) and prepared.by is self:
+            return prepared
         try:
             target = self._signer.target(self._path_prefix + request.target)
         except TargetError as error:
@@ -132,19 +141,23 @@ class HeadRewriter:
         lines, upgrade = fields.lines, None
         if fields.asks_for_websocket and method == b"GET" and request.body_length == 0 and not request.is_http10:
             lines, upgrade = lines + _UPGRADE_LINES, _WEBSOCKET
-        return PreparedHead(
-            method=method,
-            target=target,
-            start=b"%b %b%b HTTP/1.1\r\n%b" % (method, self._forward_to, target.wire, lines),
-            signed_fields=fields.signed,
-            declared_sha256=fields.declared_sha256,
-            writes_zero_length=method in _METHODS_WITH_CONTENT or request.has_content_length,
+        prepared = PreparedHead(
+            self,
+            method,
+            target,
+            b"%b %b%b HTTP/1.1\r\n%b" % (method, self._forward_to, target.wire, lines),
+            fields,
+            self._signer.plan(method=method, target=target, signed_fields=fields.signed),
+            writes_zero_length=method in _METHODS_WITH_CONTENT,
             upgrade=upgrade,
         )
+        if not fields.asks_for_websocket:  # for then it depends on the length of the body, too
+            request.known.derived = prepared
+        return prepared
 
     def _rewrite(self, request: RequestHead) -> _RewrittenFields:
         section = request.section
-        nominated = _nominated(request)
+        nominated = _nominated(section)
         kept = without_lines(section.kept, nominated) if nominated else section.kept
         declared: bytes | None = None
         signed = [(b"host", self._host)]
@@ -164,47 +177,51 @@ class HeadRewriter:
                 signed.append(field)
         lines = b"".join((self._host_line, kept, self._own_lines))
         # Exactly this protocol and no list of several: whoever answers 101 can have meant nothing else.
-        asks = upgrades == [_WEBSOCKET] and request.connection is not None and b"upgrade" in request.connection
+        asks = upgrades == [_WEBSOCKET] and section.connection is not None and b"upgrade" in section.connection
         section.derived = rewritten = _RewrittenFields(self, lines, signed, declared, asks)
         return rewritten
 
     def finish(
-        self, prepared: PreparedHead, *, body_length: int, body_sha256: bytes | None, identity: Identity, now: float
+        self,
+        prepared: PreparedHead,
+        *,
+        body_length: int | None,
+        body_sha256: bytes | None,
+        identity: Identity,
+        now: float,
     ) -> bytes:
         """Return the whole head, signed for this body at this instant.
 
-        `body_sha256`: hexadecimal; None for an empty body. Raises DownstreamError where the client declared another.
+        `body_length`: None where there is no body and the client gave no length either; `body_sha256`: hexadecimal;
+        None for an empty body. Raises DownstreamError where the client declared another.
         """
-        payload_hash = _payload_hash(prepared.declared_sha256, body_sha256 or _EMPTY_SHA256)
+        payload_hash = body_sha256 or _EMPTY_SHA256
+        if prepared.declared_sha256 is not None:
+            payload_hash = _payload_hash(prepared.declared_sha256, payload_hash)
         if self._is_always_unsigned:
             payload_hash = UNSIGNED
         try:
-            signature = self._signer.sign(
-                method=prepared.method,
-                target=prepared.target,
-                signed_fields=prepared.signed_fields,
-                payload_hash=payload_hash,
-                identity=identity,
-                now=now,
-            )
+            signature = self._signer.sign(prepared.plan, payload_hash=payload_hash, identity=identity, now=now)
         except IdentityError as error:
             raise _unusable(error) from error
-        if body_length or prepared.writes_zero_length:
-            return b"%bContent-Length: %d\r\n%b\r\n" % (prepared.start, body_length, signature)
-        return b"%b%b\r\n" % (prepared.start, signature)
+        if body_length is None:
+            if not prepared.writes_zero_length:
+                return b"%b%b\r\n" % (prepared.start, signature)
+            body_length = 0
+        return b"%bContent-Length: %d\r\n%b\r\n" % (prepared.start, body_length, signature)
 
     def finish_streamed(
         self, prepared: PreparedHead, plan: StreamedHead, *, identity: Identity, now: float
     ) -> tuple[bytes, ChunkSigner]:
         """Return the whole head of a body that is not here yet, and the signer of its chunks."""
+        signing = prepared.plan
+        if plan.signed_fields is not prepared.signed_fields:
+            signing = self._signer.plan(
+                method=prepared.method, target=prepared.target, signed_fields=plan.signed_fields
+            )
         try:
             signature, chunk_signer = self._signer.sign_streamed(
-                method=prepared.method,
-                target=prepared.target,
-                signed_fields=plan.signed_fields,
-                payload_hash=plan.payload_hash,
-                identity=identity,
-                now=now,
+                signing, payload_hash=plan.payload_hash, identity=identity, now=now
             )
         except IdentityError as error:
             raise _unusable(error) from error
@@ -223,9 +240,9 @@ def _unusable(error: IdentityError) -> InternalError:
     return InternalError(ErrorCode.CREDENTIALS_UNAVAILABLE, f"The credentials cannot be used: {error}.")
 
 
-def _nominated(request: RequestHead) -> AbstractSet[bytes]:
+def _nominated(section: FieldSection) -> AbstractSet[bytes]:
     """Return the names that `Connection` makes hop-by-hop, beyond those that always are."""
-    return request.connection - HOP_BY_HOP - {b"close"} if request.connection else frozenset()
+    return section.connection - HOP_BY_HOP - {b"close"} if section.connection else frozenset()
 
 
 def _declared_sha256(declared: bytes, before: bytes | None) -> bytes:
@@ -234,13 +251,11 @@ def _declared_sha256(declared: bytes, before: bytes | None) -> bytes:
     return declared
 
 
-def _payload_hash(declared: bytes | None, actual: bytes) -> bytes:
+def _payload_hash(declared: bytes, actual: bytes) -> bytes:
     """Return the value of X-Amz-Content-Sha256: the body's hash, or the one mode that must stay as it is."""
-    if declared is None or declared == actual:
-        return actual
     if declared == UNSIGNED_TRAILER:
         return declared  # aws-chunked with trailers: the service decodes it only under this name
-    if _HEX_SHA256.fullmatch(declared) and declared.lower() != actual:
+    if declared != actual and _HEX_SHA256.fullmatch(declared) and declared.lower() != actual:
         raise DownstreamError(
             ErrorCode.CONTENT_SHA256_MISMATCH,
             "The SHA-256 of the body that arrived differs from X-Amz-Content-Sha256: "

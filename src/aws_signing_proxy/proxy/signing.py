@@ -18,10 +18,11 @@ def usable_credentials(context: Context) -> Credentials | None:
     """Return the credentials of this instant; None where there are none to sign with."""
     store = context.route.credentials
     credentials = store.current
-    now = context.wall_clock()
-    if credentials is None or credentials.is_expired(now):
-        return store.usable(now)
-    return credentials
+    if credentials is not None:
+        expires_at = credentials.expires_at
+        if expires_at is None or context.wall_clock() < expires_at:
+            return credentials
+    return store.usable(context.wall_clock())
 
 
 def sign(  # noqa: PLR0917 - by place: it is called for each request, and names cost time
@@ -29,10 +30,13 @@ def sign(  # noqa: PLR0917 - by place: it is called for each request, and names 
     prepared: PreparedHead,
     credentials: Credentials,
     record: RequestRecord,
-    body_length: int,
+    body_length: int | None,
     body_sha256: bytes | None,
 ) -> bytes:
-    """Return the head as it goes upstream, signed for this second by the service's clock."""
+    """Return the head as it goes upstream, signed for this second by the service's clock.
+
+    `body_length`: in bytes; None where there is neither a body nor a length that the client gave.
+    """
     began = perf_counter()
     route = context.route
     offset = record.offset_seconds = route.clock.offset_seconds

@@ -18,6 +18,7 @@ from aws_signing_proxy.sigv4.signing import (
     SIGNED_PREFIX,
     IdentityError,
     Signer,
+    SigningPlan,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "IdentityError",
     "ServiceRules",
     "Signer",
+    "SigningPlan",
     "TargetError",
     "canonical_target",
     "rules_for",

@@ -9,9 +9,10 @@ here, and nothing else of the body is.
 
 from __future__ import annotations
 
-import hmac
 from binascii import hexlify
 from hashlib import sha256
+
+from aws_signing_proxy.sigv4.keyed_hmac import KeyedHmac
 
 __all__ = ["CHUNK_BYTES", "STREAMING", "STREAMING_TRAILER", "ChunkEncoder", "ChunkSigner", "encoded_length"]
 
@@ -38,7 +39,7 @@ class ChunkSigner:
 
     __slots__ = ("_chunk_head", "_keyed_hmac", "_previous", "_trailer_head")
 
-    def __init__(self, keyed_hmac: hmac.HMAC, scope: bytes, seed: bytes) -> None:
+    def __init__(self, keyed_hmac: KeyedHmac, scope: bytes, seed: bytes) -> None:
         self._keyed_hmac = keyed_hmac
         self._chunk_head = b"AWS4-HMAC-SHA256-PAYLOAD\n" + scope + b"\n"
         self._trailer_head = b"AWS4-HMAC-SHA256-TRAILER\n" + scope + b"\n"
@@ -60,9 +61,7 @@ class ChunkSigner:
         return self._sign(self._trailer_head + self._previous + b"\n" + digest)
 
     def _sign(self, to_sign: bytes) -> bytes:
-        keyed_hmac = self._keyed_hmac.copy()
-        keyed_hmac.update(to_sign)
-        self._previous = hexlify(keyed_hmac.digest())
+        self._previous = hexlify(self._keyed_hmac.digest(to_sign))
         return self._previous
 
 

@@ -122,11 +122,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, data: bytes | memoryview) -> None:
         """Send plain bytes."""
-        if self.is_ended:
+        transport = self._transport
+        if self.is_ended or transport is None:
             return
         tls = self._tls
         if tls is None or len(data) <= _ENCRYPTED_AT_ONCE_BYTES:
-            self._write(data if tls is None else tls.encrypt(data))
+            transport.write(data if tls is None else tls.encrypt(data))
             return
         view = memoryview(data)
         for start in range(0, len(view), _ENCRYPTED_AT_ONCE_BYTES):
@@ -196,13 +197,17 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if len(data) >= FULL_READ_BYTES:
             self._gate.rest()
-        if self._tls is None:
-            self._deliver(data)
-            return
-        plain = self._decrypt(self._tls, data)
-        if plain:
-            self._deliver(plain)
-        if self._tls.is_closed_cleanly:
+        tls = self._tls
+        if tls is not None:
+            data = self._decrypt(tls, data)
+        user = self.user
+        if user is not None:
+            if data:
+                user.on_upstream_data(data)
+        elif data:
+            # Bytes that nothing asked for would be taken for the answer to the next request.
+            self._end(is_clean=False)
+        if tls is not None and tls.is_closed_cleanly:
             self._end(is_clean=True)
 
     def eof_received(self) -> None:
@@ -249,13 +254,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _write(self, data: bytes | memoryview) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-    def _deliver(self, data: bytes) -> None:
-        if self.user is not None:
-            self.user.on_upstream_data(data)
-        else:
-            # Bytes that nothing asked for would be taken for the answer to the next request.
-            self._end(is_clean=False)
 
     def _decrypt(self, tls: ConnectionTls, data: bytes) -> bytes:
         try:
