@@ -81,6 +81,7 @@ class Application:
         else:
             with _naming(f"{settings.bind_address}:{settings.port}", "ASP_BIND_ADDRESS and ASP_PORT"):
                 await self.server.bind_tcp(settings.bind_address, settings.port, tls=self._connections.tls)
+        self._upstream.warm_up(self._context.clock())
         await self.credentials.start()
         await self.server.accept()
         self._connections.watch.start()

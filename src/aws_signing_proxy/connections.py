@@ -34,6 +34,7 @@ class Connections:
         self.upstream = Upstream(
             self._connector(proxy),
             max_connections=settings.max_upstream_connections,
+            warm_connections=settings.warm_connections,
             idle_timeout_seconds=settings.idle_conn_timeout_seconds,
             max_age_seconds=settings.upstream_max_age_seconds,
             counters=counters,

@@ -20,6 +20,7 @@ GOOD: list[tuple[Kind[Any], str, object]] = [
     (kinds.PORT, "65535", 65535),
     (kinds.count(), "1", 1),
     (kinds.count(), "2147483647", 2147483647),
+    (kinds.count(least=0), "0", 0),
     (kinds.size(least_bytes=1024), "1KiB", 1024),
     (kinds.duration(least_seconds=0.001), "1ms", 0.001),
     (kinds.duration(), "0", 0.0),

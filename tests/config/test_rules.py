@@ -213,3 +213,13 @@ def test_the_memory_of_all_bodies_holds_at_least_one() -> None:
     }
     assert load(ASP_BODY_MEMORY_LIMIT="64MiB").settings.body_memory_limit_bytes == 64 * 2**20
     assert problems_of(ASP_BODY_MEMORY_LIMIT="lots", ASP_BODY_MEMORY_TOTAL="0").keys() == {"ASP_BODY_MEMORY_LIMIT"}
+
+
+def test_no_more_connections_can_be_kept_warm_than_there_may_be() -> None:
+    assert problems_of(ASP_WARM_CONNECTIONS="3", ASP_MAX_UPSTREAM_CONNECTIONS="2") == {
+        "ASP_WARM_CONNECTIONS": 'is "3". Expected: at most as many as ASP_MAX_UPSTREAM_CONNECTIONS, which is 2'
+    }
+    assert load(ASP_WARM_CONNECTIONS="2", ASP_MAX_UPSTREAM_CONNECTIONS="2").settings.warm_connections == 2
+    assert problems_of(ASP_WARM_CONNECTIONS="3", ASP_MAX_UPSTREAM_CONNECTIONS="x").keys() == {
+        "ASP_MAX_UPSTREAM_CONNECTIONS"
+    }

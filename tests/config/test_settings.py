@@ -90,6 +90,7 @@ CONTRACT: list[tuple[str, str, str, object]] = [
     ("max_head_size_bytes", "ASP_MAX_HEAD_SIZE", "max-head-size", 65536),
     ("max_connections", "ASP_MAX_CONNECTIONS", "max-connections", 10000),
     ("max_upstream_connections", "ASP_MAX_UPSTREAM_CONNECTIONS", "max-upstream-connections", 256),
+    ("warm_connections", "ASP_WARM_CONNECTIONS", "warm-connections", 0),
     ("upstream_wait_timeout_seconds", "ASP_UPSTREAM_WAIT_TIMEOUT", "upstream-wait-timeout", 10.0),
     ("upstream_max_age_seconds", "ASP_UPSTREAM_MAX_AGE", "upstream-max-age", 300.0),
     ("idle_conn_timeout_seconds", "ASP_IDLE_CONN_TIMEOUT", "idle-conn-timeout", 90.0),

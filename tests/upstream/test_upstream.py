@@ -42,13 +42,14 @@ class _Waiter:
 class _Scene:
     """An upstream with a fake connector and a clock that a test sets."""
 
-    def __init__(self, *, max_connections: int = 2, max_age_seconds: float = 0.0) -> None:
+    def __init__(self, *, max_connections: int = 2, max_age_seconds: float = 0.0, warm_connections: int = 0) -> None:
         self.now = 1000.0
         self.counters = Counters()
         self.connector = FakeConnector()
         self.upstream = Upstream(
             self.connector,
             max_connections=max_connections,
+            warm_connections=warm_connections,
             idle_timeout_seconds=90.0,
             max_age_seconds=max_age_seconds,
             counters=self.counters,
@@ -317,3 +318,56 @@ def test_it_names_its_address_and_whether_it_speaks_tls() -> None:
     upstream = _Scene().upstream
     assert upstream.address == "service.test:80"
     assert not upstream.is_tls
+
+
+def test_connections_are_opened_before_anybody_needs_them_and_replaced_when_they_end() -> None:
+    async def run(scene: _Scene) -> None:
+        upstream = scene.upstream
+        upstream.warm_up(scene.now)
+        await scene.settle()
+        assert scene.pool == "<Pool idle=2 busy=0 connecting=0 waiting=0>"
+        taken = upstream.take(scene.now)
+        assert taken is not None
+        upstream.sweep(scene.now + 10)
+        await scene.settle()
+        assert len(scene.connector.asked) == 2  # a busy one is an open one
+        scene.connector.transports[0].protocol.eof_received()
+        for seconds, opened in ((4.9, 2), (5.1, 3), (20, 3)):
+            upstream.sweep(scene.now + seconds)
+            await scene.settle()
+            assert len(scene.connector.asked) == opened, seconds
+        assert scene.pool == "<Pool idle=1 busy=1 connecting=0 waiting=0>"
+
+    _scene(run, max_connections=4, warm_connections=2)
+
+
+def test_a_service_that_is_down_is_asked_for_warm_connections_every_five_seconds_and_no_request_fails_for_it() -> None:
+    async def run(scene: _Scene) -> None:
+        scene.connector.opens_at_once = False
+        for seconds in (0.0, 0.25, 4.9, 5.1):
+            scene.upstream.sweep(scene.now + seconds)
+            await scene.settle()
+            for asked in scene.connector.asked:
+                if not asked.done():
+                    asked.set_exception(UpstreamError(ErrorCode.UPSTREAM_CLOSED, "no"))
+            await scene.settle()
+        assert len(scene.connector.asked) == 4
+        waiter = await scene.wait()
+        scene.connector.asked[-1].set_result(None)
+        await scene.settle()
+        assert waiter.connection is not None
+
+    _scene(run, warm_connections=2)
+
+
+def test_a_request_takes_a_warm_connection_that_is_being_opened() -> None:
+    async def run(scene: _Scene) -> None:
+        scene.connector.opens_at_once = False
+        scene.upstream.warm_up(scene.now)
+        waiter = await scene.wait()
+        assert len(scene.connector.asked) == 1
+        scene.connector.asked[0].set_result(None)
+        await scene.settle()
+        assert waiter.connection is not None
+
+    _scene(run, warm_connections=1)

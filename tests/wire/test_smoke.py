@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -95,3 +96,12 @@ def test_a_hostile_response_is_answered_502_and_reaches_nobody(upstream: RawUpst
 def test_the_management_port_tells_of_it(proxy: RunningProxy) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{proxy.management_port}/status/health", timeout=5) as answer:
         assert answer.read() == b'{"status":"ok"}'
+
+
+def test_warm_connections_are_there_before_the_first_request_which_takes_one_of_them() -> None:
+    with RawUpstream() as upstream, RunningProxy(upstream.url, {"ASP_WARM_CONNECTIONS": "3"}) as proxy:
+        give_up = time.monotonic() + 5
+        while upstream.connections < 3 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        assert exchange(proxy.port, GET).status == 200
+        assert upstream.connections == 3

@@ -140,16 +140,16 @@ def size(*, least_bytes: int = 0) -> Kind[int]:
     return Kind("SIZE", "a size in bytes, such as 65536, 64KiB or 1MiB", parse)
 
 
-def count() -> Kind[int]:
-    """A whole number from 1."""
+def count(*, least: int = 1) -> Kind[int]:
+    """A whole number from `least`."""
 
     def parse(text: str) -> int:
         number = parse_whole_number(text)
-        if not 1 <= number < 2**31:
+        if not least <= number < 2**31:
             raise UnexpectedValueError
         return number
 
-    return Kind("COUNT", "a whole number from 1 to 2147483647", parse)
+    return Kind("COUNT", f"a whole number from {least} to 2147483647", parse)
 
 
 def _choice(enumeration: type[E], placeholder: str) -> Kind[E]:

@@ -98,6 +98,8 @@ def broken_rules(candidates: Mapping[str, Candidate], *, wrong: AbstractSet[str]
         yield from _ports(candidates)
     if not wrong & {"body_memory_limit_bytes", "body_memory_total_bytes"}:
         yield from _body_memory(candidates)
+    if not wrong & {"warm_connections", "max_upstream_connections"}:
+        yield from _warm_connections(candidates)
     yield from broken_connection_rules(candidates, wrong)
 
 
@@ -183,6 +185,15 @@ def _ports(candidates: Mapping[str, Candidate]) -> Iterator[Broken]:
         blamed = mgmt_port if mgmt_port.is_set else port
         other = port if blamed is mgmt_port else mgmt_port
         yield blamed.declaration.name, blamed.problem(f"another port than {other.environment_name}, which is the same")
+
+
+def _warm_connections(candidates: Mapping[str, Candidate]) -> Iterator[Broken]:
+    warm, most = candidates["warm_connections"], candidates["max_upstream_connections"]
+    if warm.value > most.value:
+        yield (
+            warm.declaration.name,
+            warm.problem(f"at most as many as {most.environment_name}, which is {most.text}"),
+        )
 
 
 def _body_memory(candidates: Mapping[str, Candidate]) -> Iterator[Broken]:

@@ -161,6 +161,14 @@ class Settings(ConnectionSettings):
         default="256",
         summary="The number of connections to the target at the same time.",
     )
+    warm_connections: int = setting(
+        kinds.count(least=0),
+        Section.UPSTREAM,
+        "ASP_WARM_CONNECTIONS",
+        default="0",
+        summary="Connections to the target that are opened before a request needs them, at the start and in the place "
+        "of those that end.",
+    )
     upstream_wait_timeout_seconds: float = setting(
         kinds.duration(zero="means not to wait"),
         Section.UPSTREAM,

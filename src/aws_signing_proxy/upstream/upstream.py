@@ -20,6 +20,7 @@ __all__ = ["ConnectionWaiter", "Upstream"]
 _FLUSH_SECONDS = 5.0
 # Connections opened together must not all be due for replacement together.
 _AGE_JITTER = 0.1
+_WARM_UP_SECONDS = 5.0
 
 
 class ConnectionWaiter(Protocol):
@@ -42,6 +43,7 @@ class Upstream:
         connector: Connector,
         *,
         max_connections: int,
+        warm_connections: int = 0,
         idle_timeout_seconds: float,
         max_age_seconds: float,
         counters: Counters,
@@ -51,6 +53,8 @@ class Upstream:
         self._pool: Pool[UpstreamConnection, ConnectionWaiter] = Pool(
             max_connections=max_connections, idle_timeout_seconds=idle_timeout_seconds
         )
+        self._warm_connections = warm_connections
+        self._warms_after = float("-inf")
         self._max_age = max_age_seconds or float("inf")
         self._counters = counters
         self._clock = clock
@@ -136,6 +140,17 @@ class Upstream:
         """Close idle connections that are past their idle time or their age."""
         for connection in self._pool.expired(now):
             connection.close()
+        self.warm_up(now)
+
+    def warm_up(self, now: float) -> None:
+        """Open connections that nobody waits for yet, as many as are missing to what is to be kept open.
+
+        At most once in 5 s: a service that closes what is idle, or is down, is not overrun.
+        """
+        missing = self._warm_connections - self._pool.open - self._pool.connecting
+        if missing > 0 and now >= self._warms_after and not self._is_closed:
+            self._warms_after = now + _WARM_UP_SECONDS
+            self._open(missing)
 
     def read_gauges(self) -> None:
         """Write the pool's state into the counters; called when they are scraped."""
@@ -166,7 +181,10 @@ class Upstream:
             return
         for connection in self._pool.make_room():
             connection.close()
-        for _ in range(self._pool.connects_needed()):
+        self._open(self._pool.connects_needed())
+
+    def _open(self, count: int) -> None:
+        for _ in range(count):
             self._pool.connecting += 1
             task = asyncio.get_running_loop().create_task(self._open_one(), name="open upstream connection")
             self._tasks.add(task)
