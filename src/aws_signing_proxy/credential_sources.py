@@ -7,7 +7,6 @@ memory and start time (docs/decisions/0007-credential-libraries.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
@@ -91,7 +90,7 @@ def _source(settings: Settings, environ: Mapping[str, str], sts: SecurityTokenSe
         case CredentialsProvider.VAULT:
             from aws_signing_proxy.credentials.vault.provider import VaultProvider
 
-            return VaultProvider(_vault_options(settings), sts=sts)
+            return VaultProvider(_vault_options(settings), sts=sts, environ=environ)
 
 
 def _irsa(settings: Settings, sts: SecurityTokenService) -> Provider:
@@ -127,10 +126,11 @@ def _open_id(settings: Settings, environ: Mapping[str, str], sts: SecurityTokenS
             scope=settings.open_id_scope,
             audience=settings.open_id_audience,
             token=settings.open_id_token_kind.value,
-            ca_bundle=settings.open_id_ca_bundle or _trusted_by_environment(environ),
+            ca_bundle=settings.open_id_ca_bundle,
             session_duration_seconds=_whole(settings.role_session_duration_seconds),
         ),
         sts=sts,
+        environ=environ,
     )
 
 
@@ -182,11 +182,6 @@ def _roles(settings: Settings) -> tuple[AssumedRole, ...]:
         )
         for arn, each in zip(arns, options, strict=True)
     )
-
-
-def _trusted_by_environment(environ: Mapping[str, str]) -> Path | None:
-    given = environ.get("SSL_CERT_FILE")
-    return Path(given) if given else None
 
 
 def _whole(seconds: float | None) -> int | None:

@@ -162,7 +162,7 @@ ROWS: Final = (
         "server redirects",
         OpenId,
         login(status=302, fields={"Location": "https://login.example/?a=b"}),
-        "authorization server <login>/token: answered 302 Found, a redirect to https://login.example/, which "
+        "authorization server <login>/token: answered 302 Found, a redirect to https://login.example, which "
         "is not followed",
         "Set ASP_OPEN_ID_AUTH_SERVER_URL to the address that finally answers; the client's secret is not sent "
         "elsewhere",
@@ -216,8 +216,8 @@ ROWS: Final = (
         "certificate not trusted",
         OpenId,
         at("untrusted"),
-        "authorization server <untrusted>/token: its certificate is not accepted: unable to get local issuer "
-        "certificate",
+        "authorization server <untrusted>/token: its certificate is not accepted (unable to get local issuer "
+        "certificate)",
         "Let ASP_OPEN_ID_CA_BUNDLE name a file with the certificate of the authority that issued it, or check "
         "the host name in ASP_OPEN_ID_AUTH_SERVER_URL",
         "refused",
@@ -298,7 +298,7 @@ ROWS: Final = (
         "nobody listens at STS",
         OpenId,
         sts_nobody,
-        "STS at <nobody>: cannot be reached: Connection refused",
+        "STS at <nobody>: refused the connection",
         "Check that this address can be reached from here (DNS, routes, security groups, a VPC endpoint for "
         "STS, HTTPS_PROXY), or set AWS_ENDPOINT_URL_STS to one that can",
     ),

@@ -165,14 +165,14 @@ ROWS: Final = (
         "nobody listens",
         Irsa,
         endpoint("nobody"),
-        "STS at <nobody>: cannot be reached: Connection refused",
+        "STS at <nobody>: refused the connection",
         REACH_STS,
     ),
     Row(
         "certificate not trusted",
         Irsa,
         endpoint("untrusted"),
-        "STS at <untrusted>: its certificate is not trusted (unable to get local issuer certificate)",
+        "STS at <untrusted>: its certificate is not accepted (unable to get local issuer certificate)",
         "Set AWS_CA_BUNDLE to a PEM file of the authority that signed its certificate, if that is one of your own",
         "refused",
     ),
@@ -180,8 +180,7 @@ ROWS: Final = (
         "no such name",
         Irsa,
         endpoint("no_name"),
-        "STS at http://no-such-name.invalid: cannot be reached: its name cannot be resolved (Name or service "
-        "not known)",
+        "STS at http://no-such-name.invalid: its name cannot be resolved (Name or service not known)",
         REACH_STS,
     ),
     Row(
@@ -226,7 +225,7 @@ ROWS: Final = (
         AwsToken,
         role_refused,
         "STS at <nobody>: role 1 of 1, with the credentials of profile default in <folder>/credentials: "
-        "cannot be reached: Connection refused",
+        "refused the connection",
         REACH_STS,
     ),
 )

@@ -181,14 +181,14 @@ ROWS: Final = (
         "silent",
         Vault,
         read(kind=SILENCE),
-        "Vault <vault>: reading aws/sts/reader failed: no answer in time",
+        "Vault <vault>: reading aws/sts/reader failed: it did not answer in time",
         "See whether Vault is overloaded and whether a firewall drops the connection; the proxy asks again by itself",
     ),
     Row(
         "closes",
         Vault,
         read(kind=CLOSE),
-        "Vault <vault>: reading aws/sts/reader failed: the connection was closed without an answer",
+        "Vault <vault>: reading aws/sts/reader failed: it closed the connection without an answer",
         "See whether Vault restarts, whether ASP_VAULT_URL should begin with https://, whether the listener "
         "demands another client certificate (ASP_VAULT_CLIENT_CERT), and what stands between; the proxy asks "
         "again by itself",
@@ -230,7 +230,7 @@ ROWS: Final = (
         "nobody listens",
         Vault,
         at("nobody"),
-        "Vault <nobody>: looking the token up failed: the connection was refused",
+        "Vault <nobody>: looking the token up failed: it refused the connection",
         "Start Vault, or check host and port in ASP_VAULT_URL; the proxy asks again by itself",
     ),
     Row(
@@ -246,7 +246,8 @@ ROWS: Final = (
         "no such name",
         Vault,
         at("no_name"),
-        "Vault http://no-such-name.invalid: looking the token up failed: its name cannot be resolved",
+        "Vault http://no-such-name.invalid: looking the token up failed: its name cannot be resolved (Name or service "
+        "not known)",
         "Check the host in ASP_VAULT_URL, and the DNS of this machine; the proxy asks again by itself",
     ),
     Row(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from aws_signing_proxy.credentials.openid.authorization_server import is_loopback, place
+from aws_signing_proxy.credentials.http.web_address import is_loopback, shown_address
 from aws_signing_proxy.credentials.openid.provider import OpenIdProvider
 from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
 from tests.credentials.openid.authorization_servers import Failure, OAuthServer, OriginalServer
@@ -70,7 +70,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused_before_the_secret_is_s
     with OriginalServer(tls=context_of(authority, "127.0.0.1")) as server:
         error = error_of(server.url)
         assert server.requests == []
-    assert "its certificate is not accepted: unable to get local issuer certificate" in error.attempts[0].reason
+    assert "its certificate is not accepted (unable to get local issuer certificate)" in error.attempts[0].reason
     assert "ASP_OPEN_ID_CA_BUNDLE" in error.attempts[0].advice
     assert error.is_conclusive
 
@@ -90,7 +90,7 @@ def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, ca_bun
     with OriginalServer(tls=context_of(authority, "other.example.com")) as server:
         error = error_of(server.url, ca_bundle=ca_bundle)
         assert server.requests == []
-    assert "certificate is not accepted: IP address mismatch" in error.attempts[0].reason
+    assert "certificate is not accepted (IP address mismatch" in error.attempts[0].reason
 
 
 def test_a_changed_bundle_is_noticed_without_a_restart(authority: trustme.CA, tmp_path: Path) -> None:
@@ -104,20 +104,25 @@ def test_a_changed_bundle_is_noticed_without_a_restart(authority: trustme.CA, tm
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(None, "no such file or directory"), ("", "no pem certificate"), ("x", "no pem certificate")]
+    ("content", "told"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("", "holds no certificate in PEM form"),
+        ("x", "holds no certificate in PEM form"),
+    ],
 )
 def test_a_bundle_that_cannot_be_read_is_said_so(tmp_path: Path, content: str | None, told: str) -> None:
     bundle = tmp_path / "ca.pem"
     if content is not None:
         bundle.write_text(content)
     error = error_of("https://127.0.0.1:1/token", ca_bundle=bundle)
-    assert str(error).startswith(f"trusted certificates {bundle}: cannot be read: {told}")
+    assert str(error).startswith(f"ASP_OPEN_ID_CA_BUNDLE {bundle}: {told}")
     assert error.is_conclusive
 
 
 def test_tls_towards_a_server_without_it_is_said_so(server: OriginalServer) -> None:
     error = error_of(server.url.replace("http:", "https:"))
-    assert "TLS failed" in error.attempts[0].reason
+    assert error.attempts[0].reason.startswith("does not speak TLS (")
     assert error.is_conclusive
 
 
@@ -253,11 +258,11 @@ def test_the_query_of_the_url_is_sent_but_not_shown(server: OriginalServer) -> N
     [
         ("https://u:p@h.example.com:8443/a?b#c", "https://h.example.com:8443/a"),
         ("http://[::1]:80/x", "http://[::1]:80/x"),
-        ("https://h:x/", "(not a URL)"),
+        ("https://h:x/", "an address that cannot be understood"),
     ],
 )
 def test_an_address_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
-    assert place(url) == shown
+    assert shown_address(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -339,8 +344,9 @@ def test_a_refusing_proxy_is_named(proxy: ForwardProxy, monkeypatch: pytest.Monk
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:planted@127.0.0.1:{proxy.port}")
     proxy.failure = Failure(status=407)
     error = error_of("https://login.invalid/token")
-    assert error.attempts[0].reason.startswith("cannot be reached: the proxy refused with 407 ")
-    assert f"(asked through the proxy http://127.0.0.1:{proxy.port})" in error.attempts[0].reason
+    assert error.attempts[0].reason.startswith(
+        f"cannot be reached through the proxy http://127.0.0.1:{proxy.port}, which refused with 407 "
+    )
     assert "HTTPS_PROXY" in error.attempts[0].advice
     assert "planted" not in error.explain()
     assert error.is_conclusive
@@ -352,7 +358,7 @@ def test_a_proxy_that_does_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
         monkeypatch.setenv("HTTP_PROXY", address)
         error = error_of("http://login.invalid/token")
-    assert error.attempts[0].reason == f"refused the connection (asked through the proxy {address})"
+    assert error.attempts[0].reason == f"cannot be reached through the proxy {address}, which refused the connection"
 
 
 def test_no_proxy_is_asked_for_hosts_that_it_is_not_for(
@@ -368,7 +374,7 @@ def test_no_proxy_is_asked_for_hosts_that_it_is_not_for(
 def test_a_proxy_that_is_no_url_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "socks5://planted:secret@127.0.0.1:1")
     error = error_of("http://login.invalid/token")
-    assert "proxy socks5://127.0.0.1:1: its URL is not an http or https URL" in str(error)
+    assert "HTTP_PROXY (socks5://127.0.0.1:1) is not the URL of an HTTP proxy" in str(error)
     assert "planted" not in error.explain()
 
 

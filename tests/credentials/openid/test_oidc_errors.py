@@ -132,7 +132,7 @@ def test_a_server_whose_clock_differs_is_told_beside_its_refusal(
         ("https://u:p@login.example.com/a#b", "a redirect to https://login.example.com/a, which is not followed"),
         ("/elsewhere?x=y", "a redirect to /elsewhere, which is not followed"),
         ("", "a redirect to nowhere"),
-        ("https://[", "a redirect to (not a URL)"),
+        ("https://[", "a redirect to an address that cannot be understood"),
     ],
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -10,12 +10,14 @@ from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
 from aws_signing_proxy.credentials.sts.client import StsClient
 from aws_signing_proxy.credentials.sts.endpoint_data import endpoints_of
-from aws_signing_proxy.credentials.sts.errors import NetworkError, Operation
+from aws_signing_proxy.credentials.sts.errors import Operation
 from aws_signing_proxy.credentials.sts.service import SecurityTokenService
-from aws_signing_proxy.credentials.sts.settings import StsSettings, shown_address
+from aws_signing_proxy.credentials.sts.settings import StsSettings
 from tests.credentials.sts.sts_scene import BASE, ROLE, service
 from tests.credentials.sts.sts_server import StsServer
 
@@ -30,10 +32,10 @@ def asked(region: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
     def keep(request: Any, _: Fetch) -> None:
         sent.append(request)
-        raise NetworkError("nobody is asked", "")
+        raise ExchangeError(Failure(Kind.CLOSED))
 
     monkeypatch.setattr(client._transport, "send", keep)
-    with pytest.raises(NetworkError):
+    with pytest.raises(ExchangeError):
         client.call(Operation.GET_CALLER_IDENTITY, {}, identity=BASE, fetch=Fetch())
     scope = sent[0].headers["Authorization"]
     scope = (scope.decode() if isinstance(scope, bytes) else scope).split("/")
@@ -134,7 +136,7 @@ def test_what_cannot_be_asked_as_it_is_configured_is_told_with_what_to_correct(
         ("https://user:pass@host:1/a/?b#c", "https://host:1/a"),
         ("/relative?x", "/relative"),
         ("", "/"),
-        ("http://[broken", "something that is no URL"),
+        ("http://[broken", "an address that cannot be understood"),
         ("http://[::1]:80", "http://[::1]:80"),
     ],
 )

@@ -124,7 +124,7 @@ def test_an_answer_that_is_cut_off_is_told_as_that(server: StsServer, sts: Secur
 
 def test_a_huge_answer_is_not_read_to_its_end(server: StsServer, sts: SecurityTokenService) -> None:
     server.fail(Respond(200, b"<" + b"a" * 3_000_000))
-    assert failure(sts)[0].reason == "answered with more than 256 KiB, which no answer of STS has"
+    assert failure(sts)[0].reason == "answered 200 with more than 256 KiB"
 
 
 def test_a_port_where_nobody_listens_is_told_as_that() -> None:
@@ -132,14 +132,14 @@ def test_a_port_where_nobody_listens_is_told_as_that() -> None:
         port = listener.getsockname()[1]
     attempt, is_conclusive = failure(service(f"http://user:password@127.0.0.1:{port}/?token=secret"))
     assert attempt.source == f"STS at http://127.0.0.1:{port}"
-    assert attempt.reason == "cannot be reached: Connection refused"
+    assert attempt.reason == "refused the connection"
     assert "set AWS_ENDPOINT_URL_STS to one that can" in attempt.advice
     assert not is_conclusive
 
 
 def test_a_name_that_does_not_exist_is_told_as_that() -> None:
     attempt, is_conclusive = failure(service("http://sts.does-not-exist.invalid"))
-    assert attempt.reason.startswith("cannot be reached: its name cannot be resolved")
+    assert attempt.reason.startswith("its name cannot be resolved (")
     assert not is_conclusive
 
 

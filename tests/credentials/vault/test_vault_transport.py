@@ -167,14 +167,14 @@ def test_a_refused_connection_an_unknown_name_and_a_hang_up_are_told_apart(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         refused = at.failure(at.provider(url=f"http://127.0.0.1:{unused.getsockname()[1]}"))
-    assert "the connection was refused" in refused.attempts[0].reason
+    assert "it refused the connection" in refused.attempts[0].reason
 
     def unknown(*_: object, **__: object) -> object:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     at.vault.fail("", Failure(kind=CLOSE))
     closed = at.failure(at.provider())
-    assert "closed without an answer" in closed.attempts[0].reason
+    assert "it closed the connection without an answer" in closed.attempts[0].reason
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", unknown)
         nameless = at.failure(at.provider(url="http://vault.invalid:8200"))
@@ -190,7 +190,7 @@ def test_a_server_that_is_silent_or_drips_bytes_holds_a_fetch_no_longer_than_its
     with pytest.raises(CredentialsUnavailableError) as caught:
         provider.retrieve(at.fetch(timeout_seconds=0.3))
     assert time.monotonic() - began < 1.0
-    assert "no answer in time" in caught.value.attempts[0].reason
+    assert "it did not answer in time" in caught.value.attempts[0].reason
     assert not caught.value.is_conclusive
 
 
@@ -202,7 +202,7 @@ def test_a_call_is_not_begun_when_the_fetchs_time_is_over(at: Scene) -> None:
 
 def test_an_answer_of_any_size_is_not_read_to_its_end(at: Scene) -> None:
     at.vault.fail(PATH, Failure(status=200, body=b"x" * (3 << 20)))
-    assert "more than 1048576 bytes" in at.failure(at.provider()).attempts[0].reason
+    assert "it answered 200 with more than 1 MiB" in at.failure(at.provider()).attempts[0].reason
 
 
 def test_an_answer_that_is_lost_is_reported_and_not_asked_for_again(at: Scene) -> None:
@@ -254,12 +254,15 @@ def test_the_proxy_of_the_environment_is_used_unless_no_proxy_excepts_vault(
     at: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    error = at.failure(at.provider())
-    assert "through the proxy of HTTPS_PROXY or HTTP_PROXY" in error.attempts[0].reason
+    error = at.failure(at.provider(url="http://vault.invalid:8200"))
+    assert "it cannot be reached through the proxy http://127.0.0.1:1, which" in error.attempts[0].reason
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
-    assert "that the environment names cannot be used" in at.failure(at.provider()).attempts[0].reason
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert at.retrieve(at.provider()).access_key_id
+    error = at.failure(at.provider(url="http://vault.invalid:8200"))
+    assert "HTTP_PROXY (socks5://127.0.0.1:1) is not the URL of an HTTP proxy" in error.attempts[0].reason
+    assert at.retrieve(at.provider()).access_key_id, "this machine is asked directly"
+    monkeypatch.setenv("NO_PROXY", "vault.invalid")
+    error = at.failure(at.provider(url="http://vault.invalid:8200"))
+    assert "its name cannot be resolved" in error.attempts[0].reason
 
 
 def test_a_hundred_retrieves_leave_no_connection_thread_or_memory_behind(at: Scene) -> None:

@@ -1,17 +1,35 @@
-"""Addresses as messages may show them."""
+"""Addresses: as messages may show them, and whether they are this machine's."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import ipaddress
+from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["shown_address"]
+__all__ = ["is_loopback", "shown_address", "without_user_info"]
 
 
 def shown_address(url: str) -> str:
     """Return `url` without user, password, query and fragment, where secrets may stand."""
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
+        # What stands there instead of a port is perhaps a password with a slash in it.
+        _ = parts.port
     except ValueError:
         return "an address that cannot be understood"
-    return f"{parts.scheme}://{host}{parts.path}".rstrip("/") if host else parts.path
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}".rstrip("/") if host else parts.path or "/"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine, by its name or address."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_user_info(url: str) -> str:
+    """Return the URL as a request names it: a user and a password are no part of that."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url

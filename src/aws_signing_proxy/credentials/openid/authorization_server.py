@@ -1,35 +1,29 @@
-"""One exchange with an authorization server over HTTP: bounded in time and size, and never redirected.
-
-urllib3 does it, which botocore loads in any case. Not requests: it reads ~/.netrc for servers that it has no
-credentials for, and would follow redirects with the client's secret in the body unless it is told each time.
-"""
+"""Asking an authorization server, once, and never redirected: what its answer holds, and why none came."""
 
 from __future__ import annotations
 
 import http
-import http.client
-import ipaddress
 import json
-import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from aws_signing_proxy.credentials.fetch import Fetch
-from aws_signing_proxy.credentials.http.connection_failures import explain_failure
+from aws_signing_proxy.credentials.http.failures import ExchangeError, Kind
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError, TrustedCertificates
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from aws_signing_proxy.credentials.http.exchange import HttpClient
 
-__all__ = ["Answer", "Server", "is_loopback", "place"]
+__all__ = ["Answer", "Server"]
 
 # Of a fetch's 20 s: two dialects may have to be tried, and STS is to be asked after that.
 _LONGEST_EXCHANGE_SECONDS: Final = 8.0
 _LARGEST_BODY_BYTES: Final = 1 << 20
-_PIECE_BYTES: Final = 1 << 16
 
 
 class Answer(NamedTuple):
@@ -39,10 +33,6 @@ class Answer(NamedTuple):
     status: int
     fields: Mapping[str, str]
     body: bytes
-
-    def __repr__(self) -> str:
-        """Show nothing of the body, which may hold the token."""
-        return f"<Answer {self.status} of {self.source}>"
 
     def json_object(self) -> dict[str, object] | None:
         """Return the body where it is a JSON object (RFC 8259), else None."""
@@ -81,179 +71,114 @@ def _date(text: str) -> float | None:
         return None
 
 
-def place(url: str) -> str:
-    """Return the URL as it may be shown: without user info, query and fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        return "(not a URL)"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine, by its name or address."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Server:
-    """Where requests go. `setting` is the name under which a person set the URL; `ca_bundle` is read each time."""
+    """Authorization servers, as `options` say that they are reached: their own, and their issuer's."""
 
-    def __init__(self, *, setting: str, ca_bundle: Path | None) -> None:
-        self._setting = setting
+    def __init__(self, ca_bundle: Path | None, environ: Mapping[str, str]) -> None:
         self._ca_bundle = ca_bundle
+        self._environ = environ
+        self._client: HttpClient | None = None
 
     def ask(
-        self, fetch: Fetch, method: str, url: str, *, fields: Mapping[str, str], body: bytes | None = None
+        self,
+        fetch: Fetch,
+        method: str,
+        url: str,
+        *,
+        setting: str,
+        fields: Mapping[str, str],
+        body: bytes | None = None,
     ) -> Answer:
-        """Send one request and return the answer, whatever its status.
+        """Send one request and return the answer, whatever its status. `setting` is where a person set the URL.
 
         Raises:
             CredentialsUnavailableError: The server could not be asked, or did not answer in HTTP, in time and size.
         """
-        from urllib3.exceptions import HTTPError
-
-        from aws_signing_proxy.credentials.http.bounded_connection import deadline
-
-        source = f"authorization server {fetch.shown(place(url))}"
-        self._check(source, url)
-        proxy = _proxy_of(url)
-        seconds = fetch.timeout_seconds(_LONGEST_EXCHANGE_SECONDS)
-        manager = self._manager(fetch, url, proxy)
+        source = f"authorization server {fetch.shown(shown_address(url))}"
+        _check(source, url, setting)
+        client = self._client_for_use()
         try:
-            with deadline(seconds):
-                response = manager.request(
-                    method,
-                    url,
-                    body=body,
-                    headers={"User-Agent": "aws-signing-proxy", "Accept-Encoding": "identity", **fields},
-                    preload_content=False,
-                    decode_content=False,
-                    redirect=False,
-                    retries=False,
-                    timeout=seconds,
-                )
-                try:
-                    return self._read(source, response)
-                finally:
-                    response.close()
-        except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
-            reason, advice, is_conclusive = explain_failure(error, self._setting)
-            if proxy is not None:
-                reason = f"{reason} (asked through the proxy {place(proxy)})"
-            attempt = Attempt(source, fetch.shown(reason), advice)
-            failed = CredentialsUnavailableError((attempt,), is_conclusive=is_conclusive)
-        finally:
-            manager.clear()
-        # Raised out here, so that it has no context: a library's exception may quote the proxy, which quotes us.
-        raise failed
-
-    def _check(self, source: str, url: str) -> None:
-        """Refuse a URL that nobody could have meant."""
-        advice = f"Set {self._setting} to a URL such as https://login.example.com/oauth2/token"
-        try:
-            parts = urlsplit(url)
-            is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_good = False
-        if not is_good or not url.isprintable() or " " in url:
-            raise _broken(source, "its URL is not an http or https URL", advice)
-        if parts.username is not None or parts.password is not None:
-            raise _broken(
-                source,
-                "its URL holds a user or a password",
-                f"Take them out of {self._setting}: the client has ASP_OPEN_ID_CLIENT_ID and its secret",
+            answer = client.send(
+                fetch,
+                method,
+                url,
+                fields={"User-Agent": "aws-signing-proxy", "Accept-Encoding": "identity", **fields},
+                body=body,
+                at_most_seconds=_LONGEST_EXCHANGE_SECONDS,
             )
-        if parts.fragment:
-            raise _broken(source, 'its URL holds a "#"', advice)
+            return Answer(source, *answer)
+        except ExchangeError as error:
+            failure = error.failure
+            advice = failure.advice(_ADVICE, _OTHERWISE).format(setting=setting)
+            attempt, is_conclusive = Attempt(source, fetch.shown(failure.reason), advice), failure.is_conclusive
+        except CertificateFileError as error:
+            attempt, is_conclusive = error.attempt, True
+        finally:
+            # Tokens are fetched an hour apart or so, by when a kept connection would be dead, and perhaps unnoticed.
+            client.close()
+        # Raised out here, so that it has no context, which would keep the request with its secret alive.
+        raise CredentialsUnavailableError((attempt,), is_conclusive=is_conclusive)
 
-    def _manager(self, fetch: Fetch, url: str, proxy: str | None) -> PoolManager:
-        """Return what connects, once: its one connection is closed after the exchange.
+    def _client_for_use(self) -> HttpClient:
+        if self._client is None:
+            from aws_signing_proxy.credentials.http.exchange import HttpClient
 
-        Tokens are fetched an hour apart or so, by when a kept connection would be dead, and perhaps unnoticed.
-        """
-        from urllib3 import PoolManager, ProxyManager, make_headers
-        from urllib3.exceptions import HTTPError
-
-        from aws_signing_proxy.credentials.http.bounded_connection import POOL_CLASSES
-
-        context = self._tls_context() if url.startswith("https:") else None
-        manager: PoolManager
-        if proxy is None:
-            manager = PoolManager(num_pools=1, ssl_context=context)
-        else:
-            user, password = _user_of(proxy)
-            headers = None
-            if user or password:
-                headers = make_headers(proxy_basic_auth=f"{user}:{fetch.secret(password)}")
-                fetch.secret(headers["proxy-authorization"].removeprefix("Basic "))
-            try:
-                manager = ProxyManager(proxy, num_pools=1, ssl_context=context, proxy_headers=headers)
-            except (HTTPError, ValueError):
-                raise _broken(
-                    f"proxy {place(proxy)}",
-                    "its URL is not an http or https URL",
-                    "Set HTTPS_PROXY or HTTP_PROXY to a URL such as http://proxy.example.com:3128, or unset it",
-                ) from None
-        manager.pool_classes_by_scheme = POOL_CLASSES
-        return manager
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """Return a context that verifies certificates and names; made anew, so that a changed bundle is noticed."""
-        try:
-            context = ssl.create_default_context(cafile=self._ca_bundle)
-        except (OSError, ValueError) as error:
-            # What OpenSSL says about a file without certificates helps nobody.
-            problem = "no PEM certificate" if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
-            raise _broken(
-                f"trusted certificates {self._ca_bundle}",
-                f"cannot be read: {(problem or 'not a path').lower()}",
-                "Let ASP_OPEN_ID_CA_BUNDLE name a readable file of certificates in PEM",
-            ) from None
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
-
-    def _read(self, source: str, response: BaseHTTPResponse) -> Answer:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.read(_PIECE_BYTES):
-            size += len(piece)
-            if size > _LARGEST_BODY_BYTES:
-                raise _broken(
-                    source,
-                    f"answered {response.status} with more than {_LARGEST_BODY_BYTES >> 20} MiB",
-                    f"Check {self._setting}: this is no token endpoint",
-                )
-            pieces.append(piece)
-        fields = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(source, response.status, fields, b"".join(pieces))
+            trusted = TrustedCertificates(
+                setting="ASP_OPEN_ID_CA_BUNDLE", bundle=self._ca_bundle, environ=self._environ
+            )
+            self._client = HttpClient(trusted, environ=self._environ, largest_answer_bytes=_LARGEST_BODY_BYTES)
+        return self._client
 
 
-def _proxy_of(url: str) -> str | None:
-    """Return the proxy for the URL by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; never one to this machine."""
-    # As botocore finds the one for STS.
-    from urllib.request import getproxies, proxy_bypass
-
-    proxies = getproxies()
-    parts = urlsplit(url)
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or is_loopback(url) or proxy_bypass(parts.netloc):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def _user_of(proxy: str) -> tuple[str, str]:
+def _check(source: str, url: str, setting: str) -> None:
+    """Refuse a URL that nobody could have meant."""
+    advice = f"Set {setting} to a URL such as https://login.example.com/oauth2/token"
     try:
-        parts = urlsplit(proxy)
+        parts = urlsplit(url)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        return "", ""
-    return unquote(parts.username or ""), unquote(parts.password or "")
+        is_good = False
+    if not is_good or not url.isprintable() or " " in url:
+        raise _broken(source, "its URL is not an http or https URL", advice)
+    if parts.username is not None or parts.password is not None:
+        raise _broken(
+            source,
+            "its URL holds a user or a password",
+            f"Take them out of {setting}: the client has ASP_OPEN_ID_CLIENT_ID and its secret",
+        )
+    if parts.fragment:
+        raise _broken(source, 'its URL holds a "#"', advice)
 
 
 def _broken(source: str, reason: str, advice: str) -> CredentialsUnavailableError:
     return CredentialsUnavailableError((Attempt(source, reason, advice),), is_conclusive=True)
+
+
+_UP: Final = "Check that the authorization server is up and that a firewall lets this machine reach it"
+_NAME: Final = "Check the host name in {setting}, and this machine's DNS"
+_LOG: Final = "Look into the authorization server's log"
+_CLOSED: Final = "Look into the authorization server's log, and check scheme and port of {setting}"
+_DEMANDS: Final = "Ask the authorization server's operator: the proxy has no client certificate; or check {setting}"
+_OTHERWISE: Final = "Check {setting}, and whether a proxy or load balancer stands before it"
+_ADVICE: Final = {
+    Kind.NAME: _NAME,
+    Kind.SLOW_NAME: _NAME,
+    Kind.REFUSED: "Check that the authorization server runs, and the host and port of {setting}",
+    Kind.UNREACHABLE: "Check the host of {setting}, and this machine's network",
+    Kind.SLOW_CONNECTION: _UP,
+    Kind.SLOW: _UP,
+    Kind.UNTRUSTED: "Let ASP_OPEN_ID_CA_BUNDLE name a file with the certificate of the authority that issued it, "
+    "or check the host name in {setting}",
+    Kind.WRONG_NAME: "Set {setting} to a host name that the certificate was made for",
+    Kind.EXPIRED: "Renew the authorization server's certificate, and check the clock of this machine",
+    Kind.NOT_YET_VALID: "Check the clock of this machine and of the one that made the certificate",
+    Kind.NOT_TLS: "Check scheme and port of {setting}: a server without TLS is reached by http://",
+    Kind.TLS: "Check scheme and port of {setting}, and compare the server's TLS versions and ciphers",
+    Kind.CLIENT_CERTIFICATE: _DEMANDS,
+    Kind.CLIENT_CERTIFICATE_OVER: _DEMANDS,
+    Kind.CLOSED: _CLOSED,
+    Kind.CLOSED_IN_TLS: _CLOSED,
+    Kind.CUT_OFF: _LOG,
+    Kind.NOT_HTTP: "Check scheme and port of {setting}: a server with TLS is reached by https://",
+    Kind.TOO_LARGE: "Check {setting}: this is no token endpoint",
+}

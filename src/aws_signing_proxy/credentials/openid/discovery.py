@@ -6,12 +6,12 @@ OpenID Connect Discovery 1.0 section 4 first, then RFC 8414 section 3, for serve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
-from aws_signing_proxy.credentials.openid.authorization_server import Answer, Server, place
+from aws_signing_proxy.credentials.http.web_address import shown_address
+from aws_signing_proxy.credentials.openid.authorization_server import Answer, Server
 from aws_signing_proxy.credentials.openid.token_refusals import ServerRefusedError, refusal
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 
@@ -33,14 +33,13 @@ class ServerMetadata(NamedTuple):
     signing_algorithms: tuple[str, ...] | None
 
 
-def discover(fetch: Fetch, issuer: str, ca_bundle: Path | None) -> ServerMetadata:
+def discover(fetch: Fetch, server: Server, issuer: str) -> ServerMetadata:
     """Return the metadata of `issuer`, an http or https URL.
 
     Raises:
         CredentialsUnavailableError: The server cannot be asked, publishes no document at either address, or one that
             is not this issuer's or names no token endpoint.
     """
-    server = Server(setting=_SETTING, ca_bundle=ca_bundle)
     try:
         return _fetched(fetch, server, issuer, _openid_url(issuer))
     except ServerRefusedError as error:
@@ -71,7 +70,7 @@ def _oauth_url(issuer: str) -> str:
 
 def _fetched(fetch: Fetch, server: Server, issuer: str, url: str) -> ServerMetadata:
     with fetch.step(Step.AUTHORIZATION_SERVER):
-        answer = server.ask(fetch, "GET", url, fields={"Accept": "application/json"})
+        answer = server.ask(fetch, "GET", url, setting=_SETTING, fields={"Accept": "application/json"})
         document = answer.json_object()
         if answer.status != _OK:
             raise refusal(fetch, answer, setting=_SETTING, authentication=None)
@@ -80,7 +79,7 @@ def _fetched(fetch: Fetch, server: Server, issuer: str, url: str) -> ServerMetad
                 fetch, answer, "answered 200 OK, but no JSON object", f"Check {_SETTING}: no OpenID provider is there"
             )
         metadata = _checked(fetch, answer, issuer, document)
-    fetch.note(answer.source, f"the issuer's token endpoint is {place(metadata.token_endpoint)}")
+    fetch.note(answer.source, f"the issuer's token endpoint is {shown_address(metadata.token_endpoint)}")
     return metadata
 
 
@@ -88,11 +87,12 @@ def _checked(fetch: Fetch, answer: Answer, issuer: str, document: Mapping[str, o
     named = document.get("issuer")
     # RFC 8414 section 3.3: identical to the one that was asked about, or somebody else's document.
     if named != issuer:
+        asked = shown_address(issuer) + ("/" if issuer.endswith("/") else "")
         what = f'is the document of issuer "{named}"' if isinstance(named, str) else "names no issuer"
         raise _wrong(
             fetch,
             answer,
-            f'{what}, not of "{place(issuer)}"',
+            f'{what}, not of "{asked}"',
             f"Set {_SETTING} to the issuer exactly as the server writes it, a slash at its end included",
         )
     endpoint = document.get("token_endpoint")
@@ -107,7 +107,7 @@ def _checked(fetch: Fetch, answer: Answer, issuer: str, document: Mapping[str, o
         raise _wrong(
             fetch,
             answer,
-            f"names a token_endpoint that is not https: {place(endpoint)}",
+            f"names a token_endpoint that is not https: {shown_address(endpoint)}",
             "Mend the server's own address in its configuration: the client's secret is not sent there unencrypted",
         )
     return ServerMetadata(

@@ -7,6 +7,8 @@ about itself is told beside a refusal (`identity_token`).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from aws_signing_proxy.credentials.fetch import Fetch
@@ -42,15 +44,19 @@ class OpenIdProvider:
 
     Each fetch asks for a new token. The last one is kept only while STS could not be asked with it: an outage of STS
     is none of the authorization server's business, and a token that served its purpose has none in memory.
+
+    `environ` has the variables of HTTP proxies, and OpenSSL's for trusted certificates.
     """
 
     name = "oidc"
     is_local = False
 
-    def __init__(self, options: OpenIdOptions, *, sts: WebIdentityExchange) -> None:
+    def __init__(
+        self, options: OpenIdOptions, *, sts: WebIdentityExchange, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._options = options
         self._sts = sts
-        self._request = TokenRequest(options)
+        self._request = TokenRequest(options, environ)
         self._kept: IdentityToken | None = None
 
     def has_changed(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.openid.authorization_server import Answer
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 
@@ -139,12 +140,10 @@ def _text(value: object) -> str:
 
 
 def _target(answer: Answer) -> str:
-    from aws_signing_proxy.credentials.openid.authorization_server import place
-
     location = answer.fields.get("location", "")
     if not location:
         return "nowhere"
-    return place(location) if "://" in location else location.partition("?")[0].partition("#")[0]
+    return shown_address(location) if "://" in location else location.partition("?")[0].partition("#")[0]
 
 
 def _kind_of_body(answer: Answer) -> str:

@@ -9,11 +9,12 @@ spoke is remembered; the other dialect is tried again only where an answer says 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
-from aws_signing_proxy.credentials.openid.authorization_server import Answer, Server, is_loopback, place
+from aws_signing_proxy.credentials.http.web_address import is_loopback, shown_address
+from aws_signing_proxy.credentials.openid.authorization_server import Answer, Server
 from aws_signing_proxy.credentials.openid.client_authentication import authenticate, client_secret, method_for
 from aws_signing_proxy.credentials.openid.discovery import ServerMetadata, discover
 from aws_signing_proxy.credentials.openid.identity_token import IdentityToken, TokenMissingError, token_of
@@ -47,8 +48,9 @@ class _Endpoint(NamedTuple):
 class TokenRequest:
     """Asks for tokens, and remembers the token endpoint and the dialect from one time to the next."""
 
-    def __init__(self, options: OpenIdOptions) -> None:
+    def __init__(self, options: OpenIdOptions, environ: Mapping[str, str]) -> None:
         self._options = options
+        self._server = Server(options.ca_bundle, environ)
         self._spoken: _Dialect | None = None
         self._metadata: ServerMetadata | None = None
 
@@ -71,7 +73,7 @@ class TokenRequest:
     @property
     def place(self) -> str:
         """The server, for messages: its token endpoint, or its issuer while that is not known."""
-        return place(self._options.token_endpoint or self._options.issuer or "")
+        return shown_address(self._options.token_endpoint or self._options.issuer or "")
 
     def _endpoint(self, fetch: Fetch) -> _Endpoint:
         options = self._options
@@ -84,12 +86,12 @@ class TokenRequest:
             )
         else:
             if self._metadata is None:
-                self._metadata = discover(fetch, options.issuer or "", options.ca_bundle)
+                self._metadata = discover(fetch, self._server, options.issuer or "")
             found = self._metadata
             endpoint = _Endpoint(found.token_endpoint, "ASP_OPEN_ID_ISSUER_URL", found.issuer, found)
         if endpoint.url.startswith("http://") and not is_loopback(endpoint.url):
             fetch.note(
-                f"authorization server {place(endpoint.url)}",
+                f"authorization server {shown_address(endpoint.url)}",
                 "the connection is not encrypted: who sees it reads the client's secret and the token; use https",
             )
         return endpoint
@@ -117,7 +119,7 @@ class TokenRequest:
         if self._spoken != dialect:
             self._spoken = dialect
             fetch.note(
-                f"authorization server {place(endpoint.url)}",
+                f"authorization server {shown_address(endpoint.url)}",
                 f"it speaks the dialect {dialect}, which ASP_OPEN_ID_DIALECT={dialect} would say at once",
             )
         return token
@@ -125,9 +127,10 @@ class TokenRequest:
     def _ask(self, fetch: Fetch, endpoint: _Endpoint, dialect: _Dialect) -> IdentityToken:
         write: Callable[[Fetch, _Endpoint], _Request] = self._json if dialect == "json" else self._oauth2
         request = write(fetch, endpoint)
-        server = Server(setting=endpoint.setting, ca_bundle=self._options.ca_bundle)
         with fetch.step(Step.AUTHORIZATION_SERVER):
-            answer = server.ask(fetch, "POST", endpoint.url, fields=request.fields, body=request.body)
+            answer = self._server.ask(
+                fetch, "POST", endpoint.url, setting=endpoint.setting, fields=request.fields, body=request.body
+            )
             token = self._read(fetch, answer, endpoint, request.authentication)
         fetch.secret(token.value)
         how = "the original's dialect" if dialect == "json" else f"OAuth 2.0, {request.authentication}"

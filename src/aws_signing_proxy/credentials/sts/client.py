@@ -17,16 +17,18 @@ from botocore.loaders import Loader
 from botocore.session import Session
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.failures import ExchangeError
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.sts.endpoint_data import endpoints_of
 from aws_signing_proxy.credentials.sts.errors import (
     InvalidCallError,
-    NetworkError,
     Operation,
     ServiceError,
     StsSetupError,
     UnreadableAnswerError,
 )
-from aws_signing_proxy.credentials.sts.settings import StsSettings, shown_address
+from aws_signing_proxy.credentials.sts.settings import StsSettings
 from aws_signing_proxy.credentials.sts.transport import StsTransport
 from aws_signing_proxy.sigv4 import Identity
 
@@ -65,9 +67,9 @@ class StsClient:
                 config=_config(settings),
             )
             url = _checked(self._client.meta.endpoint_url)
-            self._transport = StsTransport(proxy_url=settings.proxy_for(url), ca_bundle=settings.ca_bundle)
+            self._transport = StsTransport(settings)
         except (BotoCoreError, ValueError) as error:
-            # ValueError also where an endpoint's or a proxy's URL is none; the texts may quote it, passwords and all.
+            # ValueError also where an endpoint's URL is none; the texts may quote it, passwords and all.
             raise _setup_error(settings, error) from None
         self.address = shown_address(url)
         self._identity = session.get_credentials()
@@ -78,7 +80,7 @@ class StsClient:
     def date(self) -> str | None:
         """The Date field of the last answer."""
         answer = self._transport.answer
-        return answer.date if answer is not None else None
+        return answer.fields.get("date") if answer is not None else None
 
     def close(self) -> None:
         """Close the connections; the next call opens another."""
@@ -91,7 +93,8 @@ class StsClient:
 
         Raises:
             ServiceError: STS answered with an error.
-            NetworkError: There was no whole answer in time.
+            ExchangeError: There was no whole answer in time.
+            CertificateFileError: What is to be trusted cannot be read.
             UnreadableAnswerError: The answer is not STS's.
             InvalidCallError: The parameters cannot be sent.
             StsSetupError: There is no endpoint as it is configured.
@@ -104,7 +107,7 @@ class StsClient:
             raise self._service_error(error) from None
         except ParamValidationError as error:
             raise InvalidCallError(str(error)) from None
-        except NetworkError:
+        except (ExchangeError, CertificateFileError):
             raise
         except Exception as error:
             if self._transport.answer is not None:
@@ -150,7 +153,8 @@ class StsClient:
         answer = self._transport.answer
         status = answer.status if answer is not None else 0
         if answer is not None and status in _REDIRECTS:
-            where = f" to {shown_address(answer.location)}" if answer.location else ""
+            location = answer.fields.get("location")
+            where = f" to {shown_address(location)}" if location else ""
             return UnreadableAnswerError(status, f"answered with a redirect ({status}){where}, which is not followed")
         return UnreadableAnswerError(status, f"answered with status {status} and something that STS never answers")
 
@@ -226,7 +230,7 @@ def _setup_error(settings: StsSettings, error: Exception) -> StsSetupError:
         )
         if is_used
     ]
-    advice = f"Check AWS_REGION ({settings.region}), AWS_ENDPOINT_URL_STS and the variables of HTTP proxies"
+    advice = f"Check AWS_REGION ({settings.region}) and AWS_ENDPOINT_URL_STS"
     if variants:
         advice += f"; and whether this region has what {' and '.join(variants)} asks for"
     return StsSetupError(f"cannot be asked as it is configured ({type(error).__name__})", advice)

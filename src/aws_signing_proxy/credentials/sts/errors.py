@@ -6,7 +6,6 @@ AssumeRoleWithWebIdentity.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -20,12 +19,10 @@ __all__ = [
     "INVALID_CREDENTIALS_CODES",
     "Call",
     "InvalidCallError",
-    "NetworkError",
     "Operation",
     "ServiceError",
     "StsRefusedError",
     "StsSetupError",
-    "TlsSetupError",
     "UnreadableAnswerError",
     "refusal",
     "unreadable",
@@ -50,20 +47,6 @@ class StsRefusedError(CredentialsUnavailableError):
         self.code = code
 
 
-class NetworkError(Exception):
-    """STS gave no whole answer in time. `reason` and `advice` are an `Attempt`'s; they may quote a server.
-
-    `is_reset`: the server closed the connection, which on a connection that had been idle means nothing.
-    """
-
-    def __init__(self, reason: str, advice: str, *, is_conclusive: bool = False, is_reset: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.advice = advice
-        self.is_conclusive = is_conclusive
-        self.is_reset = is_reset
-
-
 class StsSetupError(Exception):
     """STS cannot be asked as it is configured. `advice` is an `Attempt`'s."""
 
@@ -71,17 +54,6 @@ class StsSetupError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
-
-
-class TlsSetupError(StsSetupError):
-    """The trusted certificates cannot be read from `path`."""
-
-    def __init__(self, path: str, error: OSError) -> None:
-        words = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or "no reason"
-        super().__init__(
-            f"the trusted certificates in {path} cannot be read ({words})",
-            "Set AWS_CA_BUNDLE (or SSL_CERT_FILE) to a PEM file of certificates that the proxy may read",
-        )
 
 
 class ServiceError(Exception):

@@ -1,7 +1,7 @@
 """AWS's Security Token Service: roles assumed with a token or with other credentials, and who AWS says we are.
 
-The calls are botocore's, which is imported at the first of them. `sts_client` is that client, `sts_transport` sends
-its requests, `sts_settings` says where to, `sts_errors` what its errors mean.
+The calls are botocore's, which is imported at the first of them. `client` is that client, `transport` sends its
+requests, `settings` says where to, `errors` and `outages` what its errors mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
+from aws_signing_proxy.credentials.http.failures import ExchangeError
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.model import (
     STS_LEAD_SECONDS,
     Credentials,
@@ -24,7 +27,6 @@ from aws_signing_proxy.credentials.model import (
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.sts.errors import (
     Call,
-    NetworkError,
     Operation,
     ServiceError,
     StsRefusedError,
@@ -33,8 +35,9 @@ from aws_signing_proxy.credentials.sts.errors import (
     refusal,
     unreadable,
 )
+from aws_signing_proxy.credentials.sts.outages import unanswered
 from aws_signing_proxy.credentials.sts.session_name import DEFAULT_SESSION_NAME, valid_session_name
-from aws_signing_proxy.credentials.sts.settings import StsSettings, shown_address
+from aws_signing_proxy.credentials.sts.settings import StsSettings
 from aws_signing_proxy.credentials.sts.token_claims import TokenClaims, readable_duration
 
 if TYPE_CHECKING:
@@ -89,7 +92,7 @@ class AssumedRole:
 class SecurityTokenService:
     """STS of one region. Its methods block, and may be called from several threads; calls are made one by one.
 
-    Which endpoint, through which proxy, with which certificates: from `environ` alone (`sts_settings`), never from the
+    Which endpoint, through which proxy, with which certificates: from `environ` alone (`settings`), never from the
     process's own environment or from AWS's files. Of the process's environment botocore still reads
     AWS_EXECUTION_ENV, for the User-Agent field. Where neither AWS_CA_BUNDLE nor SSL_CERT_FILE is set the
     certificates are OpenSSL's, as towards the service itself (botocore would take a list of its own).
@@ -180,7 +183,7 @@ class SecurityTokenService:
                 del answer
         return answer
 
-    def _try(
+    def _try(  # noqa: PLR0911 - one for each way in which a call ends
         self, fetch: Fetch, call: Call, parameters: Mapping[str, Any], identity: Credentials | None
     ) -> Mapping[str, Any] | CredentialsUnavailableError:
         """Return what STS answers, or what to raise."""
@@ -198,9 +201,10 @@ class SecurityTokenService:
             return refusal(call, error, source=self._source, date=date, fetch=fetch)
         except UnreadableAnswerError as error:
             return unreadable(error, source=self._source, fetch=fetch)
-        except NetworkError as error:
-            reason, advice = fetch.shown(error.reason), fetch.shown(error.advice)
-            return self._failure(reason, advice, is_conclusive=error.is_conclusive)
+        except ExchangeError as error:
+            return unanswered(error.failure, source=self._source, fetch=fetch)
+        except CertificateFileError as error:
+            return CredentialsUnavailableError((error.attempt,), is_conclusive=True)
         except StsSetupError as error:
             return self._failure(fetch.shown(error.reason), error.advice, is_conclusive=True)
 

@@ -11,22 +11,21 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
+from aws_signing_proxy.credentials.http.failures import ExchangeError
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError
+from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import Attempt
 from aws_signing_proxy.credentials.vault.errors import Call, VaultError, refusal
-from aws_signing_proxy.credentials.vault.files import Mark, mark
 from aws_signing_proxy.credentials.vault.options import VaultOptions
-from aws_signing_proxy.credentials.vault.outages import outage
+from aws_signing_proxy.credentials.vault.outages import ForeignRedirectError, outage
 
 if TYPE_CHECKING:
     from aws_signing_proxy.credentials.vault.transport import VaultSession
 
 __all__ = ["Answer", "VaultClient", "number", "text"]
 
-# AWS may take seconds to make an IAM user; one that is made after the proxy has hung up is known to nobody.
-_LONGEST_CALL_SECONDS: Final = 15.0
 _MOST_WARNINGS: Final = 3
 
 Answer = Mapping[str, Any]
@@ -36,12 +35,12 @@ Answer = Mapping[str, Any]
 class VaultClient:
     """Asks one Vault. `source` is its address as messages show it: without user, password and query."""
 
-    def __init__(self, options: VaultOptions) -> None:
+    def __init__(self, options: VaultOptions, environ: Mapping[str, str]) -> None:
         self._options = options
-        self.source = f"Vault {_shown_address(options.url)}"
+        self._environ = environ
+        self.source = f"Vault {shown_address(options.url)}"
         self._session: VaultSession | None = None
         self._hvac: Any = None
-        self._marks: tuple[Mark, ...] = ()
 
     def ask(self, fetch: Fetch, call: Call, send: Callable[[Any], Any], *, token: str | None = None) -> Answer:
         """Make one call: `send` is handed the hvac client, and returns its `requests` response.
@@ -56,7 +55,7 @@ class VaultClient:
         session = self._prepared()
         self._hvac.token = token or ""
         try:
-            with fetch.step(Step.VAULT), session.bounded(fetch.timeout_seconds(_LONGEST_CALL_SECONDS)):
+            with fetch.step(Step.VAULT), session.bound_to(fetch):
                 return self._answer(fetch, call, self._sent(fetch, call, send))
         finally:
             self._hvac.token = ""
@@ -67,50 +66,36 @@ class VaultClient:
             self._session.rest()
 
     def _sent(self, fetch: Fetch, call: Call, send: Callable[[Any], Any]) -> Any:
-        from http.client import HTTPException
-
         from requests import RequestException
-        from urllib3.exceptions import HTTPError
-
-        from aws_signing_proxy.credentials.vault.outages import BrokenAnswerError
 
         try:
             return send(self._hvac)
-        except (RequestException, HTTPError, HTTPException, BrokenAnswerError, OSError, ValueError) as error:
+        except CertificateFileError as error:
+            failed = VaultError(error.attempt, is_conclusive=True)
+        except (ExchangeError, ForeignRedirectError, RequestException, ValueError) as error:
             failed = outage(fetch, self.source, call, error)
         # Raised out here, so that it has no context: these exceptions carry the request, and with it the token.
         raise failed
 
     def _prepared(self) -> VaultSession:
-        """Return the session, made anew where the files of certificates have changed."""
-        options = self._options
-        marks = tuple(mark(path) for path in (options.ca_bundle, options.client_cert, options.client_key) if path)
-        if self._session is not None and marks == self._marks:
+        if self._session is not None:
             return self._session
         import hvac
 
-        from aws_signing_proxy.credentials.vault.transport import TlsFileError, VaultSession, tls_context
+        from aws_signing_proxy.credentials.vault.transport import VaultSession
 
-        try:
-            context = tls_context(options) if options.url.lower().startswith("https:") else None
-        except TlsFileError as error:
-            advice = f"Put it right, or set {error.setting} to another file"
-            raise VaultError(
-                Attempt(f"{error.setting} {error.path}", error.reason, advice), is_conclusive=True
-            ) from None
-        self.rest()
-        session = VaultSession(context)
+        session = VaultSession(self._options, self._environ)
         self._hvac = hvac.Client(
-            url=options.url,
+            url=self._options.url,
             token="",
             cert=(),
             verify=True,
             session=session,
-            namespace=options.namespace or "",
+            namespace=self._options.namespace or "",
             adapter=hvac.adapters.RawAdapter,
             ignore_exceptions=True,
         )
-        self._session, self._marks = session, marks
+        self._session = session
         return session
 
     def _answer(self, fetch: Fetch, call: Call, response: Any) -> Answer:
@@ -175,8 +160,3 @@ def number(value: object) -> float | None:
 def _plain_text(content_type: str, body: bytes) -> tuple[str, ...]:
     """Return a body of plain text: Go's HTTP server and load balancers write one line there. HTML helps nobody."""
     return (body[:1000].decode("utf-8", "replace"),) if content_type == "text/plain" and body.strip() else ()
-
-
-def _shown_address(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")

@@ -6,6 +6,8 @@ of replaced, and is given back when nobody uses it any more.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
@@ -32,15 +34,18 @@ _CLOCK_SET_BACK_SECONDS: Final = 5.0
 class VaultProvider:
     """Fetches credentials from Vault; keeps its token and its lease alive.
 
-    `sts` tells whether AWS knows a fresh IAM user already; without it a fixed time is waited.
+    `sts` tells whether AWS knows a fresh IAM user already; without it a fixed time is waited. `environ` has the
+    variables of HTTP proxies, and OpenSSL's for trusted certificates.
     """
 
     name = "vault"
     is_local = False
 
-    def __init__(self, options: VaultOptions, *, sts: IdentityCheck | None = None) -> None:
+    def __init__(
+        self, options: VaultOptions, *, sts: IdentityCheck | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._options = options
-        self._client = VaultClient(options)
+        self._client = VaultClient(options, environ)
         self._tokens = TokenKeeper(self._client, options)
         self._leases = LeaseKeeper(self._client, options)
         self._source = f"{self._client.source}, {options.path}"
