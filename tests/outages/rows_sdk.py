@@ -151,15 +151,15 @@ ROWS: Final = (
         "nobody listens at the container endpoint",
         Container,
         at("nobody"),
-        "container credentials from <nobody>/v1/credentials: it could not be connected to",
+        "container credentials from <nobody>/v1/credentials: it refused the connection",
         AGENT,
     ),
     Row(
         "container endpoint's certificate not trusted",
         Container,
         at("untrusted"),
-        "container credentials from <untrusted>/v1/credentials: TLS with it failed (unable to get local "
-        "issuer certificate)",
+        "container credentials from <untrusted>/v1/credentials: its certificate is not accepted (unable to get "
+        "local issuer certificate)",
         "Set AWS_CA_BUNDLE to a PEM file of the authority that signed its certificate",
     ),
     Row(
@@ -209,7 +209,7 @@ ROWS: Final = (
         "nothing anywhere, nobody at IMDS",
         Instance,
         nobody_at_service,
-        f"{NOTHING}; instance role from <nobody>: it could not be connected to: this is no EC2 instance, or the way "
+        f"{NOTHING}; instance role from <nobody>: it refused the connection: this is no EC2 instance, or the way "
         "there is closed",
         ANYWHERE,
         outcome="absent",

@@ -136,7 +136,7 @@ def test_a_token_file_that_cannot_be_used_is_told(
             True,
         ),
         (200, b"[" * 60000, "its answer is no JSON object with AccessKeyId", True),
-        (200, b" " * 70000, "its answer is longer than 65536 bytes", False),
+        (200, b" " * 70000, "it answered 200 with more than 64 KiB", False),
     ],
 )
 def test_a_container_endpoint_that_fails_is_asked_once_and_told(
@@ -156,7 +156,7 @@ def test_a_container_endpoint_that_fails_is_asked_once_and_told(
     [
         ("is_silent", "it did not answer in time"),
         ("is_closing", "it closed the connection without an answer"),
-        ("gone", "it could not be connected to"),
+        ("gone", "it refused the connection"),
     ],
 )
 def test_a_container_endpoint_that_does_not_answer_costs_no_more_than_the_fetch(
@@ -280,7 +280,7 @@ def test_an_instance_without_credentials_is_told_among_the_other_places(
         (200, b"{}", "its answer holds no credentials"),
         (200, b"[1]", "its answer holds no credentials"),
         (200, b'{"AccessKeyId":null,"SecretAccessKey":1,"Token":[],"Expiration":null}', "holds no credentials"),
-        (200, b" " * 70000, "its answer is longer than 65536 bytes"),
+        (200, b" " * 70000, "it answered 200 with more than 64 KiB"),
     ],
 )
 def test_an_instance_whose_service_fails_is_told_alone_and_asked_again(
@@ -329,7 +329,7 @@ def test_where_there_is_no_instance_it_is_tried_once(home: AwsHome) -> None:
             began = time.monotonic()
             error = home.failure()
             assert time.monotonic() - began < 1.9
-    assert "it could not be connected to in time: this is no EC2 instance" in error.attempts[-1].reason
+    assert "it cannot be reached: no connection within 1 s: this is no EC2 instance" in error.attempts[-1].reason
     assert len(error.attempts) > 10
 
 

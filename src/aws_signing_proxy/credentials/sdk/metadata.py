@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import urllib3.exceptions
-from botocore.exceptions import (
-    BotoCoreError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    ReadTimeoutError,
-    SSLError,
-)
-from botocore.httpsession import URLLib3Session
+from botocore.exceptions import BotoCoreError, EndpointConnectionError, ReadTimeoutError
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.exchange import HttpClient
+from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError, TrustedCertificates
 from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.sdk.credential_process import instant_of
@@ -47,6 +40,12 @@ _CONTAINER_SECONDS: Final = 4.0
 _ROLE_PATH: Final = "/latest/meta-data/iam/security-credentials/"
 _SECRET_FIELDS: Final = ("Authorization", "X-aws-ec2-metadata-token")
 _SERVER_ERROR: Final = 500
+_UNREACHABLE: Final = frozenset({Kind.NAME, Kind.SLOW_NAME, Kind.REFUSED, Kind.UNREACHABLE, Kind.SLOW_CONNECTION})
+_ADVICE_ON_AGENT: Final = "Look whether the agent of ECS or EKS Pod Identity runs on this node, and may be reached"
+_ADVICE_OF_CONTAINER: Final = {
+    Kind.UNTRUSTED: "Set AWS_CA_BUNDLE to a PEM file of the authority that signed its certificate",
+    Kind.TOO_LARGE: "Look at what answers there: it is no endpoint for a container's credentials",
+}
 
 
 class Answer:
@@ -64,22 +63,33 @@ class Answer:
 
 
 class Exchange(NamedTuple):
-    """One request: its path, and the status of its answer, None where there was none for the reason in `problem`."""
+    """One request: its path, and the status of its answer; None where there was none because of `failure`."""
 
     path: str
     status: int | None
-    problem: str
+    failure: Failure | None = None
+
+
+class _UnansweredError(EndpointConnectionError):  # type: ignore[misc] # botocore has no types
+    """No answer, as one of those that botocore's fetchers expect."""
+
+
+class _SlowError(ReadTimeoutError):  # type: ignore[misc] # botocore has no types
+    """No answer in time, after which botocore's fetcher asks a version 1 of the instance's service."""
 
 
 class MetadataSession:
     """Stands in for the `URLLib3Session` of botocore's fetchers."""
 
-    def __init__(self, fetch: Fetch, at_most_seconds: float) -> None:
+    def __init__(self, fetch: Fetch, environ: Mapping[str, str], at_most_seconds: float) -> None:
         self.exchanges: list[Exchange] = []
         self.document: dict[str, Any] | None = None
         """The last JSON object that was answered: credentials as the service wrote them."""
         self._fetch = fetch
         self._at_most_seconds = at_most_seconds
+        bundle = environ.get("AWS_CA_BUNDLE", "").strip()
+        trusted = TrustedCertificates(setting="AWS_CA_BUNDLE", bundle=Path(bundle) if bundle else None, environ=environ)
+        self._client = HttpClient(trusted, environ=None, largest_answer_bytes=_LARGEST_BODY_BYTES)
         self._unreachable_url: str | None = None
 
     def send(self, request: Any) -> Answer:
@@ -95,47 +105,32 @@ class MetadataSession:
             raise EndpointConnectionError(endpoint_url=shown_address(url))
         for name in _SECRET_FIELDS:
             self._fetch.secret(_text(request.headers.get(name)))
-        try:
-            answer = self._ask(request)
-        except BotoCoreError as error:
-            if isinstance(error, ConnectTimeoutError | EndpointConnectionError):
-                self._unreachable_url = url
-            self.exchanges.append(Exchange(path, None, _problem(error)))
-            raise
+        answer = self._ask(request, url, path)
         self._learn(path, answer)
         return answer
 
-    def _ask(self, request: Any) -> Answer:
-        if self._fetch.remaining_seconds <= 0:
-            raise ReadTimeoutError(endpoint_url=shown_address(request.url))
-        session = URLLib3Session(timeout=self._fetch.timeout_seconds(self._at_most_seconds))
-        # Read here, and not by botocore, which would take a body of any size.
-        request.stream_output = True
+    def _ask(self, request: Any, url: str, path: str) -> Answer:
         try:
-            response = session.send(request)
-            try:
-                return Answer(str(request.url), int(response.status_code), self._body(request, response.raw))
-            finally:
-                response.raw.close()
+            answer = self._client.send(
+                self._fetch,
+                request.method,
+                url,
+                fields={name: _text(value) for name, value in request.headers.items()},
+                body=request.body,
+                at_most_seconds=self._at_most_seconds,
+            )
+        except ExchangeError as error:
+            failure = error.failure
+            if failure.kind in _UNREACHABLE:
+                self._unreachable_url = url
+            self.exchanges.append(Exchange(path, None, failure))
+            kind = _SlowError if failure.kind is Kind.SLOW else _UnansweredError
+            raise kind(endpoint_url=shown_address(url)) from None
+        except CertificateFileError as error:
+            raise CredentialsUnavailableError((error.attempt,), is_conclusive=True) from None
         finally:
-            session.close()
-
-    def _body(self, request: Any, raw: Any) -> bytes:
-        # urllib3 before 2.3 has no `read1`: its `read` returns when it has all that was asked for.
-        read: Callable[[int], bytes] = getattr(raw, "read1", raw.read)
-        body = bytearray()
-        try:
-            while piece := read(1 << 12):
-                body += piece
-                if len(body) > _LARGEST_BODY_BYTES:
-                    raise HTTPClientError(error=f"its answer is longer than {_LARGEST_BODY_BYTES} bytes")
-                if self._fetch.remaining_seconds <= 0:
-                    raise ReadTimeoutError(endpoint_url=shown_address(request.url))
-        except urllib3.exceptions.TimeoutError:
-            raise ReadTimeoutError(endpoint_url=shown_address(request.url)) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise HTTPClientError(error=f"its answer broke off ({type(error).__name__})") from None
-        return bytes(body)
+            self._client.close()
+        return Answer(url, answer.status, answer.body)
 
     def _learn(self, path: str, answer: Answer) -> None:
         """Make the secrets of an answer known, before anything else is done with it."""
@@ -149,7 +144,7 @@ class MetadataSession:
             for name in ("SecretAccessKey", "Token"):
                 self._fetch.secret(_text(document.get(name)))
             self.document = document
-        self.exchanges.append(Exchange(path, answer.status_code, ""))
+        self.exchanges.append(Exchange(path, answer.status_code))
 
 
 class ContainerSession(MetadataSession):
@@ -159,8 +154,8 @@ class ContainerSession(MetadataSession):
     only for exceptions of its own.
     """
 
-    def __init__(self, fetch: Fetch, source: str) -> None:
-        super().__init__(fetch, _CONTAINER_SECONDS)
+    def __init__(self, fetch: Fetch, environ: Mapping[str, str], source: str) -> None:
+        super().__init__(fetch, environ, _CONTAINER_SECONDS)
         self._source = source
 
     def send(self, request: Any) -> Answer:
@@ -171,11 +166,10 @@ class ContainerSession(MetadataSession):
         """
         try:
             answer = super().send(request)
-        except BotoCoreError as error:
-            advice = "Look whether the agent of ECS or EKS Pod Identity runs on this node, and may be reached"
-            if isinstance(error, SSLError):
-                advice = "Set AWS_CA_BUNDLE to a PEM file of the authority that signed its certificate"
-            raise self._unavailable(_problem(error), advice, is_conclusive=False) from None
+        except BotoCoreError:
+            failure = self.exchanges[-1].failure or Failure(Kind.OTHER)
+            advice = failure.advice(_ADVICE_OF_CONTAINER, _ADVICE_ON_AGENT)
+            raise self._unavailable(self._fetch.shown(failure.clause), advice, is_conclusive=False) from None
         if answer.status_code != _OK:
             status = answer.status_code
             said = self._fetch.shown(_said(answer.text)) or "nothing"
@@ -238,8 +232,8 @@ class InstanceSession(MetadataSession):
 
     def _words(self, last: Exchange) -> tuple[str, str]:
         options = "set the instance's metadata options to HttpEndpoint enabled, and the hop limit to 2 for containers"
-        if self.exchanges[0].status is None:
-            reason = f"{self.exchanges[0].problem}: this is no EC2 instance, or the way there is closed"
+        if (failure := self.exchanges[0].failure) is not None:
+            reason = f"{self._fetch.shown(failure.clause)}: this is no EC2 instance, or the way there is closed"
             return reason, f"On EC2 {options}"
         if last.status == _OK:
             return self._words_of_document()
@@ -247,7 +241,7 @@ class InstanceSession(MetadataSession):
             return "the instance has no role (status 404)", "Attach an instance profile to the instance"
         if last.status in {_UNAUTHORIZED, _FORBIDDEN}:
             return f"it refused the request (status {last.status})", f"For EC2's own, {options}"
-        reason = last.problem or f"it answered {last.status}"
+        reason = f"it answered {last.status}" if last.failure is None else self._fetch.shown(last.failure.clause)
         return reason, f"Look at the instance's status checks, load and network; {options}"
 
     def _words_of_document(self) -> tuple[str, str]:
@@ -256,34 +250,6 @@ class InstanceSession(MetadataSession):
             said = self._fetch.shown(f"{document['Code']}: {document.get('Message', '')}")
             return f"it has no credentials for the role: {said}", "Let the role's trust policy name ec2.amazonaws.com"
         return "its answer holds no credentials", "Look at what answers there: it is no instance metadata service"
-
-
-def _problem(error: BotoCoreError) -> str:  # noqa: PLR0911 - a table of exceptions
-    match error:
-        case ConnectTimeoutError():
-            return "it could not be connected to in time"
-        case EndpointConnectionError():
-            return "it could not be connected to"
-        case ReadTimeoutError():
-            return "it did not answer in time"
-        case ConnectionClosedError():
-            return "it closed the connection without an answer"
-        case SSLError():
-            return f"TLS with it failed ({_tls_words(error)})"
-        case HTTPClientError() if isinstance(error.kwargs.get("error"), str):
-            return str(error.kwargs["error"])
-        case _:
-            return f"it could not be asked ({type(error).__name__})"
-
-
-def _tls_words(error: SSLError) -> str:
-    """Return what OpenSSL said, which stands at the bottom of what urllib3 and botocore made of it."""
-    cause: object = error.kwargs.get("error")
-    while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLError) and cause.args:
-        cause = cause.args[0]
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
-    return (cause.reason if isinstance(cause, ssl.SSLError) else None) or type(error).__name__
 
 
 def _said(text: str) -> str:

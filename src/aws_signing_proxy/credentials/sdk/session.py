@@ -106,9 +106,9 @@ class Chain:
         region = environ.get("AWS_REGION", "").strip() or None
         resolver = create_credential_resolver(session, cache=cache, region_name=region)
         originals = {provider.METHOD: provider for provider in resolver.providers}
-        self.container = ContainerSession(fetch, container)
+        self.container = ContainerSession(fetch, environ, container)
         at_most = float(session.get_config_variable("metadata_service_timeout"))
-        self.instance = InstanceSession(fetch, at_most)
+        self.instance = InstanceSession(fetch, environ, at_most)
         # The fetcher is botocore's own, with its settings; only the session in it is not.
         instance_fetcher = originals["iam-role"]._role_fetcher  # noqa: SLF001 - there is no other way in
         instance_fetcher._session = self.instance  # noqa: SLF001 - as above
