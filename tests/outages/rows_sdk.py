@@ -243,7 +243,7 @@ ROWS: Final = (
         Container,
         web_identity,
         "role arn:aws:iam::123456789012:role/reader with the web identity token in "
-        "<folder>/token: <nobody> could not be connected to",
+        "<folder>/token: <nobody> refused the connection",
         "Look at the network, DNS, and HTTPS_PROXY and NO_PROXY",
     ),
     Row(

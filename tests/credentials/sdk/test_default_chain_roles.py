@@ -17,6 +17,7 @@ from tests.clients.processes import MotoProcess
 from tests.credentials.sdk.aws_home import AwsHome
 from tests.credentials.sdk.metadata_servers import ContainerEndpoint, InstanceService
 from tests.credentials.sdk.stand_in import Asked, Reply, StandIn
+from tests.credentials.sts.sts_server import Drip, StsServer
 
 ROLE = "arn:aws:iam::123456789012:role/application"
 ERROR = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
@@ -207,7 +208,7 @@ def test_an_sts_that_fails_is_asked_once_and_told(
     [
         ("is_silent", "did not answer in time"),
         ("is_closing", "closed the connection without an answer"),
-        ("gone", "could not be connected to"),
+        ("gone", "http://127.0.0.1:9 refused the connection"),
     ],
 )
 def test_an_sts_that_does_not_answer_costs_no_more_than_the_fetch(
@@ -224,6 +225,16 @@ def test_an_sts_that_does_not_answer_costs_no_more_than_the_fetch(
     assert not error.is_conclusive
     assert reason in str(error)
     assert len(sts.requests) <= 1
+
+
+def test_an_sts_that_drips_its_answer_is_given_up_in_the_time_of_the_fetch(home: AwsHome) -> None:
+    with_role(home, "source_profile = base", KEYS)
+    with StsServer() as sts:
+        sts.choose = lambda _: Drip(0.02)
+        home.set(AWS_ENDPOINT_URL_STS=sts.url)
+        began = time.monotonic()
+        assert f"{sts.url} did not answer in time" in str(home.failure(timeout_seconds=0.5))
+        assert time.monotonic() - began < 4.0
 
 
 def test_a_role_that_wants_an_mfa_code_asks_nobody(home: AwsHome, sts: Sts) -> None:

@@ -66,6 +66,7 @@ _REASONS: Final = {
     Kind.BAD_URL: "its address cannot be used",
     Kind.OTHER: "cannot be asked ({})",
 }
+_WITH_SUBJECT: Final = ("its ", "TLS ")
 _CONCLUSIVE: Final = frozenset(
     {
         Kind.UNTRUSTED,
@@ -112,7 +113,13 @@ class Failure(NamedTuple):
     @property
     def clause(self) -> str:
         """The sentence with a subject of its own: "it refused the connection"."""
-        return self.reason if self.reason.startswith(("its ", "TLS ")) else f"it {self.reason}"
+        reason = self.reason
+        return reason if reason.startswith(_WITH_SUBJECT) else f"it {reason}"
+
+    def of(self, server: str) -> str:
+        """Return the sentence about `server`: "https://host refused the connection"."""
+        reason = self.reason
+        return f"{server}: {reason}" if reason.startswith(_WITH_SUBJECT) else f"{server} {reason}"
 
     @property
     def is_conclusive(self) -> bool:

@@ -12,6 +12,8 @@ from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.failures import ExchangeError, Kind
+from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.sdk.credential_process import SHORTAGES
 from aws_signing_proxy.credentials.sdk.places import Places
@@ -35,6 +37,14 @@ _ADVICE_FOR_CODE: Final = {
     "ResourceNotFoundException": "Correct sso_account_id and sso_role_name in the profile",
 }
 
+_ADVICE_FOR_KIND: Final = {
+    Kind.UNTRUSTED: "Set AWS_CA_BUNDLE to the authority's certificate where a private one is used",
+    Kind.WRONG_NAME: "Set AWS_ENDPOINT_URL_STS, or whatever names this address, to a name of the certificate's",
+    Kind.EXPIRED: "Look at the clock of this machine, and at what answers there",
+    Kind.NOT_YET_VALID: "Look at the clock of this machine, and at what answers there",
+    Kind.NOT_TLS: "Look whether this address speaks TLS; else write http://",
+}
+
 
 class _Meaning(NamedTuple):
     reason: str
@@ -49,6 +59,8 @@ def explain(
 
     `endpoint` is the address of the AWS service that it asked last, empty where it asked none.
     """
+    if isinstance(error, CertificateFileError):
+        return CredentialsUnavailableError((error.attempt,), is_conclusive=True)
     meaning = (
         _of_service(error, endpoint, fetch)
         or _of_network(error, endpoint, fetch)
@@ -74,29 +86,16 @@ def _of_service(error: Exception, endpoint: str, _fetch: Fetch) -> _Meaning | No
     return _Meaning(reason, _ADVICE_FOR_CODE.get(code, other), is_refusal)
 
 
-def _of_network(error: Exception, endpoint: str, fetch: Fetch) -> _Meaning | None:
+def _of_network(error: Exception, endpoint: str, _fetch: Fetch) -> _Meaning | None:
     advice = "Look at the network, DNS, and HTTPS_PROXY and NO_PROXY"
     # A service that was asked, and then a value that is missing or none: nothing else of the chain reads values.
     is_of_answer = endpoint != "" and isinstance(error, KeyError | TypeError | ValueError)
     if is_of_answer or isinstance(error, ResponseParserError):
         return _Meaning(f"the answer of {endpoint} is none of AWS's", advice, is_conclusive=False)
-    if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+    if not isinstance(error, ExchangeError):
         return None
-    match error:
-        case exceptions.SSLError():
-            reason = f"there is no trusted TLS connection to {endpoint}: {fetch.shown(str(error.kwargs.get('error')))}"
-            advice = "Set AWS_CA_BUNDLE to the authority's certificate where a private one is used"
-        case exceptions.ProxyConnectionError():
-            reason = f"the proxy on the way to {endpoint} could not be used"
-        case exceptions.ConnectTimeoutError() | exceptions.ReadTimeoutError():
-            reason = f"{endpoint} did not answer in time"
-        case exceptions.EndpointConnectionError():
-            reason = f"{endpoint} could not be connected to"
-        case exceptions.ConnectionClosedError():
-            reason = f"{endpoint} closed the connection without an answer"
-        case _:
-            reason = f"{endpoint} could not be asked ({type(error).__name__})"
-    return _Meaning(reason, advice, is_conclusive=False)
+    failure = error.failure
+    return _Meaning(failure.of(endpoint), failure.advice(_ADVICE_FOR_KIND, advice), is_conclusive=False)
 
 
 def _of_login(error: Exception, places: Places) -> _Meaning | None:

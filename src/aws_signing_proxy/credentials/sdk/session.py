@@ -30,6 +30,9 @@ from botocore.session import Session
 from botocore.utils import ContainerMetadataFetcher, JSONFileCache
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.botocore_answer import as_botocore
+from aws_signing_proxy.credentials.http.exchange import HttpClient
+from aws_signing_proxy.credentials.http.trusted_certificates import TrustedCertificates
 from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.sdk.credential_process import ProcessRunner
@@ -38,10 +41,9 @@ from aws_signing_proxy.credentials.sdk.static_shortcut import profile_as_sdk
 
 __all__ = ["BoundSession", "Chain"]
 
-# What one call to STS or SSO may take, in seconds; what is left of the fetch is split between the two.
-_CONNECT_SECONDS: Final = 4.0
-_READ_SECONDS: Final = 10.0
-_CONNECT_SHARE: Final = 1 / 3
+# What one call to STS or SSO may take.
+_CALL_SECONDS: Final = 14.0
+_LARGEST_ANSWER_BYTES: Final = 1 << 20
 _SSO_SECRETS: Final = ("accessToken", "refreshToken", "clientSecret")
 _LOGGERS: Final = ("botocore.credentials", "botocore.tokens", "botocore.utils")
 
@@ -58,6 +60,8 @@ class BoundSession(Session):  # type: ignore[misc] # botocore has no types
         """The address of the service that was asked last; empty where none was."""
         self._fetch = Fetch()
         self._clients: list[Any] = []
+        self._environ = environ
+        self._http: HttpClient | None = None
         # A blank variable is no profile. Not set as a variable of the session: then the environment would not count.
         profile = ConstantProvider(value=profile_as_sdk(environ))
         self.get_component("config_store").set_config_provider("profile", profile)
@@ -75,22 +79,44 @@ class BoundSession(Session):  # type: ignore[misc] # botocore has no types
         for client in self._clients:
             client.close()
         self._clients.clear()
+        if self._http is not None:
+            self._http.close()
 
     def create_client(self, service_name: str, **options: Any) -> Any:
         """Make a client. botocore's providers call this, with keywords only."""
         for name in ("aws_secret_access_key", "aws_session_token"):
             self._fetch.secret(options.get(name) or "")
-        left = self._fetch.remaining_seconds
-        bounds = Config(
-            connect_timeout=self._fetch.timeout_seconds(min(_CONNECT_SECONDS, left * _CONNECT_SHARE)),
-            read_timeout=self._fetch.timeout_seconds(min(_READ_SECONDS, left * (1 - _CONNECT_SHARE))),
-            retries={"total_max_attempts": 1, "mode": "standard"},
-        )
+        bounds = Config(retries={"total_max_attempts": 1, "mode": "standard"})
         given = options.pop("config", None)
         client = super().create_client(service_name, config=bounds if given is None else given.merge(bounds), **options)
+        client.meta.events.register("before-send", self._send)
         self._clients.append(client)
         self.endpoint = shown_address(str(client.meta.endpoint_url))
         return client
+
+    def _send(self, request: Any, **_: Any) -> Any:
+        """Stand in for botocore's own HTTP, which waits for each piece of an answer anew."""
+        answer = self._http_for_use().send(
+            self._fetch,
+            request.method,
+            request.url,
+            fields=dict(request.headers.items()),
+            body=request.body,
+            at_most_seconds=_CALL_SECONDS,
+        )
+        return as_botocore(self._fetch, request, answer)
+
+    def _http_for_use(self) -> HttpClient:
+        if self._http is None:
+            # Of AWS_CA_BUNDLE, or of the profile.
+            bundle = self.get_config_variable("ca_bundle")
+            trusted = TrustedCertificates(
+                setting="AWS_CA_BUNDLE" if self._environ.get("AWS_CA_BUNDLE") else "ca_bundle",
+                bundle=Path(bundle) if bundle else None,
+                environ=self._environ,
+            )
+            self._http = HttpClient(trusted, environ=self._environ, largest_answer_bytes=_LARGEST_ANSWER_BYTES)
+        return self._http
 
 
 class Chain:

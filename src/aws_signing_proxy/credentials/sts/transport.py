@@ -7,14 +7,12 @@ botocore and urllib3: it is imported where STS is asked.
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from botocore.awsrequest import AWSResponse
 
 from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.http.botocore_answer import as_botocore
 from aws_signing_proxy.credentials.http.exchange import Answer, HttpClient
 from aws_signing_proxy.credentials.http.trusted_certificates import TrustedCertificates
 from aws_signing_proxy.credentials.sts.settings import StsSettings
@@ -23,8 +21,6 @@ __all__ = ["StsTransport"]
 
 _EXCHANGE_SECONDS: Final = 15.0
 _LARGEST_ANSWER_BYTES: Final = 256 * 1024  # an answer of STS has some 2 to 8 KiB
-# What must not be shown, as it stands in an answer: made known before anything else reads it.
-_SECRET: Final = re.compile(r"<(?:SecretAccessKey|SessionToken)>\s*([^<]+?)\s*<")
 
 
 class StsTransport:
@@ -56,16 +52,4 @@ class StsTransport:
             at_most_seconds=_EXCHANGE_SECONDS,
             is_repeatable=True,
         )
-        for secret in _SECRET.findall(answer.body.decode("utf-8", "replace")):
-            fetch.secret(html.unescape(secret))
-        return AWSResponse(request.url, answer.status, dict(answer.fields), _Whole(answer.body))
-
-
-class _Whole:
-    """An answer's body, for botocore's response, which reads it as a stream."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self) -> Iterable[bytes]:
-        return (self._body,)
+        return as_botocore(fetch, request, answer)
