@@ -140,6 +140,22 @@ def test_a_request_that_nobody_takes_ends_at_the_deadline(is_tls: bool, authorit
         assert failure(client(bundle=bundle), url, 0.3, body=b"x" * (1 << 24)).kind is Kind.SLOW
 
 
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_a_kept_connection_has_the_deadline_of_the_exchange_that_uses_it(
+    is_tls: bool, authority: trustme.CA, bundle: Path
+) -> None:
+    def serve(connection: socket.socket) -> None:
+        answering(OK)(connection)
+        threading.Event().wait(3.0)
+
+    with server(serve, context_of(authority, "127.0.0.1") if is_tls else None) as url:
+        asked = client(bundle=bundle)
+        asked.send(Fetch(), "POST", url, fields={}, at_most_seconds=8.0)
+        began = time.monotonic()
+        assert failure(asked, url, 0.3, body=b"x" * (1 << 24)).kind is Kind.SLOW
+        assert time.monotonic() - began < 1.5
+
+
 def test_a_handshake_that_drips_ends_at_the_deadline() -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(1 << 16)

@@ -80,12 +80,7 @@ def deadline(seconds: float) -> Iterator[Deadline]:
 
 
 class BoundedSocket(socket.socket):
-    """A socket of which each wait ends at the deadline."""
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Receive, as `socket.recv` does."""
-        self.settimeout(_CURRENT.get().left())
-        return super().recv(bufsize, flags)
+    """A socket of which each wait ends at the deadline: reading its file, which HTTP does, and sending."""
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive, as `socket.recv_into` does."""

@@ -38,6 +38,9 @@ class _Request(NamedTuple):
     fields: Mapping[str, str]
     body: Any
 
+    def __repr__(self) -> str:
+        return f"<{self.method} {shown_address(self.url)}>"
+
 
 class Answer(NamedTuple):
     """What a server answered, read to its end. `fields` are its header fields, their names in lower case."""
@@ -45,6 +48,10 @@ class Answer(NamedTuple):
     status: int
     fields: Mapping[str, str]
     body: bytes
+
+    def __repr__(self) -> str:
+        """Show nothing that the server wrote: a secret, or what it was sent."""
+        return f"<Answer {self.status}>"
 
 
 class HttpClient:

@@ -34,6 +34,10 @@ class Answer(NamedTuple):
     fields: Mapping[str, str]
     body: bytes
 
+    def __repr__(self) -> str:
+        """Show nothing of the body, which may hold the token."""
+        return f"<Answer {self.status} of {self.source}>"
+
     def json_object(self) -> dict[str, object] | None:
         """Return the body where it is a JSON object (RFC 8259), else None."""
         try:
