@@ -34,8 +34,8 @@ _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _REFUSALS: Final = frozenset({_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND})
 _LARGEST_BODY_BYTES: Final = 1 << 16
-# For the container endpoint, twice botocore's own limit: one that takes two seconds is slow, not gone. That of the
-# instance's service is a setting.
+# For a whole exchange with a container's endpoint. botocore gives 2 s to connecting and 2 s to each wait for data, and
+# asks three times. The limit for the instance's service is a setting.
 _CONTAINER_SECONDS: Final = 4.0
 _ROLE_PATH: Final = "/latest/meta-data/iam/security-credentials/"
 _SECRET_FIELDS: Final = ("Authorization", "X-aws-ec2-metadata-token")
