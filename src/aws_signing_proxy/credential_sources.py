@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote
 
 from aws_signing_proxy.config.rules import vault_auth_method
 from aws_signing_proxy.config.settings import Settings, declarations
 from aws_signing_proxy.config.values import CredentialsProvider
+from aws_signing_proxy.credentials.http.web_address import passwords_in
 from aws_signing_proxy.credentials.provider import Provider
 
 if TYPE_CHECKING:
@@ -66,10 +66,8 @@ def _passwords_in_urls(environ: Mapping[str, str]) -> Iterator[str]:
     Servers quote them back: a proxy names whom it did not let through.
     """
     for name, value in environ.items():
-        _, is_url, rest = value.partition("://")
-        if is_url or name.lower().endswith("_proxy"):
-            password = (rest if is_url else value).rpartition("@")[0].partition(":")[2]
-            yield from {password, unquote(password)}
+        if "://" in value or name.lower().endswith("_proxy"):
+            yield from passwords_in(value)
 
 
 def _source(settings: Settings, environ: Mapping[str, str], sts: SecurityTokenService) -> Provider:

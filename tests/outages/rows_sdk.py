@@ -161,6 +161,7 @@ ROWS: Final = (
         "container credentials from <untrusted>/v1/credentials: its certificate is not accepted (unable to get "
         "local issuer certificate)",
         "Set AWS_CA_BUNDLE to a PEM file of the authority that signed its certificate",
+        "refused",
     ),
     Row(
         "container endpoint gives expired credentials",

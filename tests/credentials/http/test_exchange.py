@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gc
 import os
@@ -222,6 +223,54 @@ def test_a_resolver_that_hangs_is_given_up_and_asked_by_one_thread_only(monkeypa
     is_over.set()
     while lookups():
         time.sleep(0.002)
+
+
+def test_where_there_are_no_more_threads_the_resolver_is_not_asked_and_the_next_exchange_tries_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with server(answering(OK)) as url, monkeypatch.context() as shortage:
+        by_name = url.replace("127.0.0.1", "localhost")
+        shortage.setattr(threading.Thread, "start", refuse)
+        assert failure(client(), by_name).reason == "cannot be reached: resource temporarily unavailable"
+        shortage.undo()
+        assert ask(client(), by_name).status == 200
+
+
+def test_a_field_that_cannot_be_written_is_no_name_that_cannot_be_resolved() -> None:
+    with server(answering(OK)) as url:
+        asked = client()
+        with pytest.raises(ExchangeError) as caught:
+            asked.send(Fetch(), "GET", url, fields={"X-Namespace": "\u65e5"}, at_most_seconds=8.0)
+        asked.close()
+    assert caught.value.failure == Failure(Kind.OTHER, "UnicodeEncodeError")
+
+
+def test_a_proxy_that_says_back_what_it_was_sent_is_quoted_without_it() -> None:
+    secrets: list[str] = []
+
+    def mask(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    refusal = f"407 {base64.b64encode(b'me:planted-password').decode()} is planted-password?"
+    with ConnectProxy(refuse_with=refusal) as proxy:
+        address = proxy.url.removeprefix("http://")
+        asked = client({"HTTPS_PROXY": f"http://me:planted-password@{address}"})
+        with pytest.raises(ExchangeError) as caught:
+            asked.send(
+                Fetch(keep_secret=secrets.append, mask=mask),
+                "GET",
+                "https://server.invalid/",
+                fields={},
+                at_most_seconds=8.0,
+            )
+        asked.close()
+    told = f"cannot be reached through the proxy {proxy.url}, which refused with 407 *** is ***?"
+    assert str(caught.value) == caught.value.failure.reason == told
 
 
 @pytest.mark.parametrize(

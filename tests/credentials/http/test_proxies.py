@@ -65,12 +65,20 @@ def test_user_and_password_become_a_field_and_secrets_and_are_shown_nowhere() ->
     assert proxy is not None
     assert proxy.url == PROXY
     assert proxy.authorization == "Basic bWU6cGFzcyB3b3Jk"
-    assert proxy.secrets == ("pass word", "bWU6cGFzcyB3b3Jk")
+    assert proxy.secrets == ("pa%73s%20word", "pass word", "bWU6cGFzcyB3b3Jk")
     assert "pass" not in repr(proxy)
 
 
+def test_a_password_reaches_to_the_last_at_sign_whatever_is_in_it() -> None:
+    proxy = proxy_for("http://server.example/", {"HTTP_PROXY": "http://me:12/pla@nt#ed@proxy.example:3128/"})
+    assert proxy is not None
+    assert proxy.url == PROXY
+    assert "12/pla@nt#ed" in proxy.secrets
+
+
 @pytest.mark.parametrize(
-    "value", ["socks5://u:planted@h:1", "http://[planted", "http://u:planted@:port", "http://u:planted@h:0", "http://"]
+    "value",
+    ["socks5://u:planted@h:1", "http://[planted", "http://u:planted@:port", "http://u:1/planted@h:0", "http://"],
 )
 def test_what_is_no_url_of_a_proxy_is_told_with_its_variable_and_without_its_password(value: str) -> None:
     with pytest.raises(ExchangeError, match=r"cannot be asked: all_proxy \(") as caught:

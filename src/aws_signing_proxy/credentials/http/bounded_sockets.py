@@ -10,7 +10,9 @@ resolver takes no timeout and may take half a minute: it is asked in a thread, w
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -189,12 +191,20 @@ class _Lookup(threading.Thread):
 
     @classmethod
     def of(cls, host: str, port: int) -> _Lookup:
-        """Return the one that is under way, or a new one."""
+        """Return the one that is under way, or a new one.
+
+        Raises:
+            OSError: There is no thread to be had.
+        """
         with cls._lock:
             lookup = cls._running.get((host, port))
             if lookup is None:
-                lookup = cls._running[host, port] = cls(host, port)
-                lookup.start()
+                lookup = cls(host, port)
+                try:
+                    lookup.start()
+                except RuntimeError:  # the system gives no more threads
+                    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+                cls._running[host, port] = lookup
             return lookup
 
     def run(self) -> None:

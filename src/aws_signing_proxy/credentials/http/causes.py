@@ -78,7 +78,8 @@ def _of_tls(error: BaseException) -> tuple[Kind, str] | None:
 
 
 def _of_name(error: BaseException) -> tuple[Kind, str] | None:
-    if isinstance(error, socket.gaierror | UnicodeError):
+    # The codec of names raises UnicodeError itself; a field that cannot be written raises UnicodeEncodeError.
+    if isinstance(error, socket.gaierror) or type(error) is UnicodeError:
         return Kind.NAME, getattr(error, "strerror", None) or "not a host name"
     return None
 

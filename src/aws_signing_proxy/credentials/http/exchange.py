@@ -103,14 +103,14 @@ class HttpClient:
         request = _Request(method, without_user_info(url), fields, body)
         with deadline(fetch.timeout_seconds(at_most_seconds)) as limit:
             try:
-                return self._exchange(manager, proxy, request)
+                return self._exchange(fetch, manager, proxy, request)
             except ExchangeError as error:
                 was_kept = limit.connects == 0 and error.failure.kind in _CLOSED
                 if not (is_repeatable and was_kept and fetch.remaining_seconds):
                     raise
-            return self._exchange(manager, proxy, request)
+            return self._exchange(fetch, manager, proxy, request)
 
-    def _exchange(self, manager: PoolManager, proxy: Proxy | None, request: _Request) -> Answer:
+    def _exchange(self, fetch: Fetch, manager: PoolManager, proxy: Proxy | None, request: _Request) -> Answer:
         response: BaseHTTPResponse | None = None
         try:
             response = manager.urlopen(
@@ -129,8 +129,9 @@ class HttpClient:
         except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
             address = "" if proxy is None else shown_address(proxy.url)
             failure = failure_of(error, proxy=address, is_head_read=response is not None)
-        # Raised out here, so that it has no context: libraries' exceptions hold the request, and may quote it.
-        raise ExchangeError(failure)
+        # Raised out here, so that it has no context: libraries' exceptions hold the request, and may quote it. So may
+        # the detail, where it is a proxy's own words.
+        raise ExchangeError(failure._replace(detail=fetch.shown(failure.detail)))
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         content = bytearray()

@@ -92,6 +92,8 @@ _ADVICE: Final = {
 class Failure(NamedTuple):
     """What happened, the detail for its sentence, and the address of the proxy on the way (empty without one).
 
+    It may be shown as it is: whoever makes one has taken the secrets out of its detail.
+
     `is_at_proxy`: it happened between us and the proxy. `is_refused`: what it said is a no that asking again will not
     change.
     """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
-from aws_signing_proxy.credentials.http.web_address import is_loopback, shown_address
+from aws_signing_proxy.credentials.http.web_address import is_loopback, passwords_in, shown_address
 
 __all__ = ["Proxy", "proxy_for"]
 
@@ -24,7 +24,7 @@ class Proxy(NamedTuple):
     url: str
     authorization: str | None
     secrets: tuple[str, ...]
-    """What must not be shown: the password, and the field's value."""
+    """What must not be shown: the password as it stands there and decoded, and the field's value."""
 
     def __repr__(self) -> str:
         """Leave the secrets out."""
@@ -40,21 +40,27 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
     variable, value = _value(environ, f"{urlsplit(url).scheme}_proxy", "all_proxy")
     if not value or is_loopback(url) or _is_exempt(url, _value(environ, "no_proxy")[1]):
         return None
-    value = value if "://" in value else f"http://{value.removeprefix('//')}"
+    scheme, mark, rest = value.partition("://")
+    if not mark:
+        scheme, rest = "http", value.removeprefix("//")
+    # The last one: a password may hold one that nobody encoded, and a slash.
+    user_info, _, host = rest.rpartition("@")
+    address = f"{scheme}://{host}"
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(address)
         is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_good = False
     if not is_good:
-        said = f"{variable} ({shown_address(value)}) is not the URL of an HTTP proxy"
+        said = f"{variable} ({shown_address(address)}) is not the URL of an HTTP proxy"
         raise ExchangeError(Failure(Kind.BAD_PROXY, said))
-    user_info, _, host = parts.netloc.rpartition("@")
+    url_of_proxy = f"{parts.scheme}://{parts.netloc}"
     if not user_info:
-        return Proxy(f"{parts.scheme}://{host}", None, ())
+        return Proxy(url_of_proxy, None, ())
     user, _, password = user_info.partition(":")
-    encoded = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return Proxy(f"{parts.scheme}://{host}", f"Basic {encoded}", (unquote(password), encoded))
+    given = f"{unquote(user)}:{unquote(password)}"
+    encoded = base64.b64encode(given.encode("utf-8", "surrogateescape")).decode()
+    return Proxy(url_of_proxy, f"Basic {encoded}", (*sorted(passwords_in(value)), encoded))
 
 
 def _value(environ: Mapping[str, str], *names: str) -> tuple[str, str]:

@@ -1,11 +1,11 @@
-"""Addresses: as messages may show them, and whether they are this machine's."""
+"""Addresses: as messages may show them, what in them is secret, and whether they are this machine's."""
 
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-__all__ = ["is_loopback", "shown_address", "without_user_info"]
+__all__ = ["is_loopback", "passwords_in", "shown_address", "without_user_info"]
 
 
 def shown_address(url: str) -> str:
@@ -18,6 +18,15 @@ def shown_address(url: str) -> str:
         return "an address that cannot be understood"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}".rstrip("/") if host else parts.path or "/"
+
+
+def passwords_in(url: str) -> set[str]:
+    """Return the password of a URL as it stands there and decoded; none without one.
+
+    It goes as far as the last "@": people write passwords with "@", "/" and "#" as they are.
+    """
+    password = (url.partition("://")[2] or url).rpartition("@")[0].partition(":")[2]
+    return {password, unquote(password)} - {""}
 
 
 def is_loopback(url: str) -> bool:

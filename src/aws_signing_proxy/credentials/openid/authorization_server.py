@@ -114,7 +114,7 @@ class Server:
         except ExchangeError as error:
             failure = error.failure
             advice = failure.advice(_ADVICE, _OTHERWISE).format(setting=setting)
-            attempt, is_conclusive = Attempt(source, fetch.shown(failure.reason), advice), failure.is_conclusive
+            attempt, is_conclusive = Attempt(source, failure.reason, advice), failure.is_conclusive
         except CertificateFileError as error:
             attempt, is_conclusive = error.attempt, True
         finally:

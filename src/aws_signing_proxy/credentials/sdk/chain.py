@@ -92,17 +92,23 @@ class SdkChain:
         attempts: list[Attempt] = []
         for provider in chain.providers:
             method = str(provider.METHOD)
+            taken: _Taken | CredentialsUnavailableError | None
             try:
                 loaded = provider.load()
                 taken = None if loaded is None else _take(loaded, method)
             except CredentialsUnavailableError as error:
-                # `from None`: raised in the middle of botocore, whose frames and exceptions may quote secrets.
-                raise CredentialsUnavailableError(error.attempts, is_conclusive=error.is_conclusive) from None
+                taken = CredentialsUnavailableError(error.attempts, is_conclusive=error.is_conclusive)
             except Exception as error:  # noqa: BLE001 - a library's, which must not leave here
+                taken = None
                 if method != _INSTANCE:
                     explained = explain(error, method=method, places=places, endpoint=session.endpoint, fetch=fetch)
-                    raise _with_instance(explained, chain, places) from None
-                taken = None
+                    taken = _with_instance(explained, chain, places)
+            if isinstance(taken, CredentialsUnavailableError):
+                # Out here, so that it has no context: botocore's frames and exceptions may quote secrets.
+                try:
+                    raise taken
+                finally:
+                    del taken  # whose traceback holds this frame
             if taken is not None:
                 return self._credentials(taken, method, chain, places, fetch)
             attempts.append(self._nothing(method, chain, places))

@@ -95,7 +95,7 @@ def _of_network(error: Exception, endpoint: str, _fetch: Fetch) -> _Meaning | No
     if not isinstance(error, ExchangeError):
         return None
     failure = error.failure
-    return _Meaning(failure.of(endpoint), failure.advice(_ADVICE_FOR_KIND, advice), is_conclusive=False)
+    return _Meaning(failure.of(endpoint), failure.advice(_ADVICE_FOR_KIND, advice), failure.is_conclusive)
 
 
 def _of_login(error: Exception, places: Places) -> _Meaning | None:

@@ -8,6 +8,7 @@ question for the instance's role through HTTP_PROXY, and get the role of the mac
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -110,6 +111,7 @@ class MetadataSession:
         return answer
 
     def _ask(self, request: Any, url: str, path: str) -> Answer:
+        failed: Exception
         try:
             answer = self._client.send(
                 self._fetch,
@@ -119,18 +121,23 @@ class MetadataSession:
                 body=request.body,
                 at_most_seconds=self._at_most_seconds,
             )
+            return Answer(url, answer.status, answer.body)
         except ExchangeError as error:
             failure = error.failure
             if failure.kind in _UNREACHABLE:
                 self._unreachable_url = url
             self.exchanges.append(Exchange(path, None, failure))
             kind = _SlowError if failure.kind is Kind.SLOW else _UnansweredError
-            raise kind(endpoint_url=shown_address(url)) from None
+            failed = kind(endpoint_url=shown_address(url))
         except CertificateFileError as error:
-            raise CredentialsUnavailableError((error.attempt,), is_conclusive=True) from None
+            failed = CredentialsUnavailableError((error.attempt,), is_conclusive=True)
         finally:
             self._client.close()
-        return Answer(url, answer.status, answer.body)
+        # Raised out here, so that it has no context, whose frames hold the request with its token.
+        try:
+            raise failed
+        finally:
+            del failed  # whose traceback holds this frame
 
     def _learn(self, path: str, answer: Answer) -> None:
         """Make the secrets of an answer known, before anything else is done with it."""
@@ -164,12 +171,13 @@ class ContainerSession(MetadataSession):
         Raises:
             CredentialsUnavailableError: Conclusive where the endpoint refused, or answers something else.
         """
-        try:
+        answer = None
+        with contextlib.suppress(BotoCoreError):
             answer = super().send(request)
-        except BotoCoreError:
+        if answer is None:
             failure = self.exchanges[-1].failure or Failure(Kind.OTHER)
             advice = failure.advice(_ADVICE_OF_CONTAINER, _ADVICE_ON_AGENT)
-            raise self._unavailable(self._fetch.shown(failure.clause), advice, is_conclusive=False) from None
+            raise self._unavailable(failure.clause, advice, is_conclusive=failure.is_conclusive)
         if answer.status_code != _OK:
             status = answer.status_code
             said = self._fetch.shown(_said(answer.text)) or "nothing"
@@ -233,7 +241,7 @@ class InstanceSession(MetadataSession):
     def _words(self, last: Exchange) -> tuple[str, str]:
         options = "set the instance's metadata options to HttpEndpoint enabled, and the hop limit to 2 for containers"
         if (failure := self.exchanges[0].failure) is not None:
-            reason = f"{self._fetch.shown(failure.clause)}: this is no EC2 instance, or the way there is closed"
+            reason = f"{failure.clause}: this is no EC2 instance, or the way there is closed"
             return reason, f"On EC2 {options}"
         if last.status == _OK:
             return self._words_of_document()
@@ -241,7 +249,7 @@ class InstanceSession(MetadataSession):
             return "the instance has no role (status 404)", "Attach an instance profile to the instance"
         if last.status in {_UNAUTHORIZED, _FORBIDDEN}:
             return f"it refused the request (status {last.status})", f"For EC2's own, {options}"
-        reason = f"it answered {last.status}" if last.failure is None else self._fetch.shown(last.failure.clause)
+        reason = f"it answered {last.status}" if last.failure is None else last.failure.clause
         return reason, f"Look at the instance's status checks, load and network; {options}"
 
     def _words_of_document(self) -> tuple[str, str]:

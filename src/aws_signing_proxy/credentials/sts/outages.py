@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.http.failures import Failure, Kind
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 
@@ -42,7 +41,7 @@ _ADVICE: Final = {
 }
 
 
-def unanswered(failure: Failure, *, source: str, fetch: Fetch) -> CredentialsUnavailableError:
+def unanswered(failure: Failure, *, source: str) -> CredentialsUnavailableError:
     """Return the error for a call that ended without a whole answer."""
-    attempt = Attempt(source, fetch.shown(failure.reason), failure.advice(_ADVICE, _ANSWER))
+    attempt = Attempt(source, failure.reason, failure.advice(_ADVICE, _ANSWER))
     return CredentialsUnavailableError((attempt,), is_conclusive=failure.is_conclusive)

@@ -202,7 +202,7 @@ class SecurityTokenService:
         except UnreadableAnswerError as error:
             return unreadable(error, source=self._source, fetch=fetch)
         except ExchangeError as error:
-            return unanswered(error.failure, source=self._source, fetch=fetch)
+            return unanswered(error.failure, source=self._source)
         except CertificateFileError as error:
             return CredentialsUnavailableError((error.attempt,), is_conclusive=True)
         except StsSetupError as error:

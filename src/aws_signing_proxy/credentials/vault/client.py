@@ -75,7 +75,10 @@ class VaultClient:
         except (ExchangeError, ForeignRedirectError, RequestException, ValueError) as error:
             failed = outage(fetch, self.source, call, error)
         # Raised out here, so that it has no context: these exceptions carry the request, and with it the token.
-        raise failed
+        try:
+            raise failed
+        finally:
+            del failed  # whose traceback holds this frame
 
     def _prepared(self) -> VaultSession:
         if self._session is not None:
