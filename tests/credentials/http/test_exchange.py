@@ -22,6 +22,7 @@ from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.http.exchange import Answer, HttpClient
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
 from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError, TrustedCertificates
+from tests.credentials.http_server import ThreadedServer
 from tests.credentials.sts.connect_proxy import ConnectProxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -45,38 +46,22 @@ def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
     return context
 
 
+class Server(ThreadedServer):
+    """Hands each connection to a function."""
+
+    def __init__(self, does: Callable[[socket.socket], None], tls: ssl.SSLContext | None) -> None:
+        super().__init__(tls=tls)
+        self._does = does
+
+    def serve(self, connection: socket.socket, number: int) -> None:
+        connection.settimeout(10)
+        self._does(connection)
+
+
 @contextlib.contextmanager
 def server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Hand each connection to `serve` in a thread; a client that goes away ends it."""
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connection.settimeout(10)
-                opened.append(connection)
-                threads.append(threading.Thread(target=one, args=(connection,)))
-                threads[-1].start()
-
-    def one(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(connection):
-            if tls is not None:
-                connection = tls.wrap_socket(connection, server_side=True)
-            with connection:
-                serve(connection)
-
-    opened: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        accepting = threading.Thread(target=run)
-        accepting.start()
-        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{listener.getsockname()[1]}"
-        for one_of_them in (listener, *opened):
-            with contextlib.suppress(OSError):
-                one_of_them.shutdown(socket.SHUT_RDWR)
-        accepting.join()
-        for thread in threads:
-            thread.join()
+    with Server(serve, tls) as running:
+        yield running.url
 
 
 def client(environ: Mapping[str, str] | None = None, bundle: Path | None = None, largest: int = 1 << 20) -> HttpClient:

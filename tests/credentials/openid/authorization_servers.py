@@ -50,13 +50,10 @@ class _Issuer(FailingServer):
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls=tls)
+        self.url = f"{self.origin}/token"
+        """The token endpoint."""
         self.token = TokenTemplate()
         self.issued: list[str] = []
-
-    @property
-    def url(self) -> str:
-        """The token endpoint."""
-        return f"{self.origin}/token"
 
     def issue(self) -> str:
         """Return a new token."""

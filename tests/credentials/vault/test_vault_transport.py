@@ -298,7 +298,7 @@ def test_a_hundred_retrieves_leave_no_connection_thread_or_memory_behind(at: Sce
 def test_connections_are_closed_between_fetches(at: Scene) -> None:
     provider = at.provider()
     at.retrieve(provider)
-    assert at.vault.connections_accepted == 1, "the calls of one fetch share a connection"
+    assert at.vault.connections == 1, "the calls of one fetch share a connection"
     at.retrieve(provider, forced=True)
-    assert at.vault.connections_accepted == 2
+    assert at.vault.connections == 2
     assert TOKEN not in repr(provider._client._hvac.token)

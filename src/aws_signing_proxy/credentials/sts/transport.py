@@ -24,7 +24,7 @@ _LARGEST_ANSWER_BYTES: Final = 256 * 1024  # an answer of STS has some 2 to 8 Ki
 
 
 class StsTransport:
-    """Keeps the connections to one STS. Used by one thread at a time. `answer` is the last one; None: none came."""
+    """Keeps the connections to one STS. Used by one thread at a time. `answer`: the last one's head, or None."""
 
     def __init__(self, settings: StsSettings) -> None:
         trusted = TrustedCertificates(setting="AWS_CA_BUNDLE", bundle=settings.ca_bundle, environ=settings.environ)
@@ -43,7 +43,7 @@ class StsTransport:
             CertificateFileError: What is to be trusted cannot be read.
         """
         self.answer = None
-        self.answer = answer = self._client.send(
+        answer = self._client.send(
             fetch,
             request.method,
             request.url,
@@ -52,4 +52,6 @@ class StsTransport:
             at_most_seconds=_EXCHANGE_SECONDS,
             is_repeatable=True,
         )
+        # Kept without its body, which has the credentials.
+        self.answer = answer._replace(body=b"")
         return as_botocore(fetch, request, answer)
