@@ -166,9 +166,11 @@ def test_a_container_endpoint_that_does_not_answer_costs_no_more_than_the_fetch(
         home.set(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:9/v1/credentials")
     else:
         setattr(container.failures, failure, True)
-    error = home.failure(timeout_seconds=0.3)
+    # Only silence ends by the clock: a busy machine may need longer than that for everything else.
+    error = home.failure(timeout_seconds=0.3 if failure == "is_silent" else 20)
     assert not error.is_conclusive
     assert reason in str(error)
+    assert error.__context__ is None, "it would keep the request with its token alive"
 
 
 def test_the_secrets_of_an_answer_are_known_though_it_is_refused(home: AwsHome, container: ContainerEndpoint) -> None:
