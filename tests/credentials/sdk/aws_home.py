@@ -74,7 +74,8 @@ class AwsHome:
         began = time.monotonic()
         with pytest.raises(CredentialsUnavailableError) as caught:
             (provider or self.provider()).retrieve(Fetch(timeout_seconds=timeout_seconds))
-        assert time.monotonic() - began < timeout_seconds + 1
+        # Less than any limit of ours or of botocore's that would count instead of the fetch's.
+        assert time.monotonic() - began < timeout_seconds + 3
         told = "".join(traceback.format_exception(caught.value)) + caught.value.explain() + repr(caught.value)
         assert "planted" not in told, told
         return caught.value
