@@ -195,6 +195,130 @@ def test_a_payload_that_cannot_be_passed_on_is_refused_by_its_head(
     play_s3(run)
 
 
+FRAMED = b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"
+AWS_CHUNKED = b"Content-Encoding: aws-chunked"
+
+
+@pytest.mark.parametrize("size", [len(FRAMED), 5000])
+@pytest.mark.parametrize("setting", PayloadSetting)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [b"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD"],
+        [b"X-Amz-Content-Sha256: " + b"a" * 64],
+        [b"X-Amz-Content-Sha256: streaming-unsigned-payload-trailer"],
+        [b"Connection: content-encoding"],
+    ],
+)
+def test_framing_of_which_the_service_is_not_told_the_kind_is_refused_whatever_way_the_body_would_go(
+    fields: list[bytes], setting: PayloadSetting, size: int
+) -> None:
+    async def run(scene: Scene) -> None:
+        for encoding in (AWS_CHUNKED, b"Content-Encoding: gzip\r\ncontent-encoding:AWS-Chunked"):
+            client = scene.client()
+            client.send(head(size, encoding, *fields) + FRAMED)
+            assert client.take_problem() == (400, "malformed_payload")
+        client = scene.client()
+        client.send(
+            b"PUT /bucket/key HTTP/1.1\r\nHost: client.test\r\nTransfer-Encoding: chunked\r\n"
+            + AWS_CHUNKED
+            + b"\r\n\r\n"
+        )
+        assert client.take_problem() == (400, "malformed_payload")
+        await scene.settle()
+        assert scene.connector.transports == []
+
+    play_s3(run, setting=setting)
+
+
+def test_a_head_without_a_body_and_a_service_without_such_framing_may_say_aws_chunked() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(0, AWS_CHUNKED, method=b"POST"))  # CreateMultipartUpload, CopyObject: stored as metadata
+        await scene.settle()
+        assert AWS_CHUNKED in scene.service().take()
+        scene.respond(OK)
+        assert client.take() == OK
+        client.send(head(len(FRAMED), AWS_CHUNKED) + FRAMED)
+        assert client.take_problem() == (400, "malformed_payload")
+
+    async def run_elsewhere(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(len(FRAMED), AWS_CHUNKED) + FRAMED)
+        await scene.settle()
+        assert scene.service().take().endswith(b"\r\n\r\n" + FRAMED)
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+    play_s3(run_elsewhere, service="es", setting=PayloadSetting.AUTO)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        (b"garbage", "64 hexadecimal digits"),
+        (b"", "64 hexadecimal digits"),
+        (b"a" * 63, "64 hexadecimal digits"),
+        (b"unsigned-payload", "written in capitals, UNSIGNED-PAYLOAD."),
+        (b"Streaming-Unsigned-Payload-Trailer", "written in capitals, STREAMING-UNSIGNED-PAYLOAD-TRAILER."),
+        (b"streaming-aws4-hmac-sha256-payload", "written in capitals, STREAMING-AWS4-HMAC-SHA256-PAYLOAD."),
+    ],
+)
+@pytest.mark.parametrize("size", [5, 5000])
+def test_a_word_that_is_no_payload_mode_is_refused_and_no_true_hash_put_in_its_place(
+    word: bytes, sentence: str, size: int
+) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(size, b"X-Amz-Content-Sha256: " + word) + b"x" * size)
+        answer = client.take()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b'"malformed_payload"' in answer
+        assert sentence.encode() in answer
+        await scene.settle()
+        assert scene.connector.transports == []
+
+    play_s3(run)
+
+
+def test_services_that_do_not_read_the_word_get_the_true_hash() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(post(b"body", b"X-Amz-Content-Sha256: required"))
+        await scene.settle()
+        assert b"\r\nX-Amz-Content-Sha256: " + sha256(b"body").hexdigest().encode() in scene.service().take()
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run, service="aoss", setting=PayloadSetting.AUTO)
+
+
+@pytest.mark.parametrize("beginning", [b"STREAMING-", b"x"])
+def test_of_a_long_word_the_beginning_is_told(beginning: bytes) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(5, b"X-Amz-Content-Sha256: " + beginning + b"A" * 3000) + b"hello")
+        answer = client.take()
+        assert b"AAAA..." in answer
+        assert len(answer) < 1000
+
+    play_s3(run)
+
+
+def test_a_declared_hash_in_capitals_goes_on_in_the_letters_of_signatures() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(2000, b"X-Amz-Content-Sha256: " + b"A" * 64) + b"x" * 2000)
+        await scene.settle()
+        assert b"\r\nX-Amz-Content-Sha256: " + b"a" * 64 + b"\r\n" in scene.service().take()
+        scene.respond(OK)
+        assert client.take() == OK
+
+    play_s3(run)
+
+
 def test_a_body_in_signed_chunks_that_has_no_byte_is_refused_by_its_head() -> None:
     async def run(scene: Scene) -> None:
         client = scene.client()

@@ -57,7 +57,7 @@ class Exchange(ExchangeEnd):
         request, payload = self.request, context.route.payload
         self._prepared = prepared = context.route.rewriter.prepare(request)
         # Nearly all requests end this question here.
-        if not 0 <= request.body_length <= payload.memory_limit_bytes or prepared.declared_sha256 is not None:
+        if not 0 <= request.body_length <= payload.memory_limit_bytes or prepared.describes_payload:
             self._plan = plan_stream(payload, request, prepared)
             self.is_streamed = self._plan is not None
         if usable_credentials(context) is None:

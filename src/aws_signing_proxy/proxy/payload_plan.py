@@ -11,7 +11,7 @@ from aws_signing_proxy.http1.request import CHUNKED, RequestHead
 from aws_signing_proxy.proxy.encoders import BodyEncoder, ChunkResigner, TransferChunks, Verbatim
 from aws_signing_proxy.proxy.rewrite import PreparedHead
 from aws_signing_proxy.sigv4.chunks import STREAMING, STREAMING_TRAILER, ChunkEncoder, ChunkSigner, encoded_length
-from aws_signing_proxy.sigv4.payloads import UNSIGNED, PayloadError, PayloadRules, Way
+from aws_signing_proxy.sigv4.payloads import UNSIGNED, PayloadError, PayloadRules, Way, lower_case_hash
 
 __all__ = ["StreamPlan", "plan_stream"]
 
@@ -57,7 +57,8 @@ class StreamPlan:
             case Way.UNSIGNED:
                 self.payload_hash = UNSIGNED
             case _:
-                self.payload_hash = declared or UNSIGNED
+                # A hash in the letters that services compare it with; the other words have no lower-case letters.
+                self.payload_hash = UNSIGNED if declared is None else lower_case_hash(declared)
         self.framing = b"Transfer-Encoding: chunked\r\n" if self._is_chunked else b"Content-Length: %d\r\n" % length
 
     def __repr__(self) -> str:
@@ -84,6 +85,9 @@ class StreamPlan:
 def plan_stream(rules: PayloadRules, request: RequestHead, prepared: PreparedHead) -> StreamPlan | None:
     """Return how the body is streamed; None where it is held. Raises DownstreamError."""
     length = request.body_length
+    problem = rules.problem(prepared.declared_sha256, is_aws_chunked=prepared.is_aws_chunked and length != 0)
+    if problem is not None:
+        raise DownstreamError(ErrorCode.MALFORMED_PAYLOAD, problem)
     if rules.is_plain(length, prepared.declared_sha256):
         return None
     try:
@@ -135,12 +139,6 @@ def _with_chunk_fields(prepared: PreparedHead, length: int) -> tuple[bytes, list
         match = _CONTENT_ENCODING_LINE.fullmatch(field)
         if match is not None and match[1]:
             encodings.append(match[1])
-    if any(b"aws-chunked" in encoding.lower() for encoding in encodings[1:]):
-        # Its framing would be stored: the service undoes one coding, the one that is put around it here.
-        raise DownstreamError(
-            ErrorCode.MALFORMED_PAYLOAD,
-            "Content-Encoding says aws-chunked, but X-Amz-Content-Sha256 does not say which kind (STREAMING-...).",
-        )
     replaced = {b"content-encoding", _DECODED_LENGTH, _TRAILER}
     start = b"%b\r\n%bContent-Encoding: %b\r\nX-Amz-Decoded-Content-Length: %d\r\n" % (
         line,

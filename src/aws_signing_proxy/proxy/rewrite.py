@@ -25,7 +25,7 @@ __all__ = ["REQUEST_FIELDS", "HeadRewriter", "PreparedHead", "StreamedHead"]
 
 REQUEST_FIELDS = RequestFields(
     cut=REPLACED_FIELDS,
-    noted=SIGNED_FIELDS | {b"via", b"upgrade"},
+    noted=SIGNED_FIELDS | {b"via", b"upgrade", b"content-encoding"},
     noted_prefix=SIGNED_PREFIX,
     # An SDK that signs sends other values each time.
     fleeting={b"x-amz-date", b"x-amz-content-sha256", b"content-md5"},
@@ -46,11 +46,12 @@ class PreparedHead:
     """A request's head as far as it does not depend on the body, the credentials and the time.
 
     `by`: who prepared it; `start`: what goes before the framing; `plan`: how it is signed; `upgrade`: the protocol that
-    it asks for, None for hardly any request.
+    it asks for, None for hardly any request. `declared_sha256`: the client's X-Amz-Content-Sha256; `is_aws_chunked`:
+    its Content-Encoding names aws-chunked; `describes_payload`: one of the two is there.
     """
 
-    __slots__ = ("by", "declared_sha256", "method", "plan", "signed_fields", "start", "target", "upgrade",
-                 "writes_zero_length")  # fmt: skip
+    __slots__ = ("by", "declared_sha256", "describes_payload", "is_aws_chunked", "method", "plan", "signed_fields",
+                 "start", "target", "upgrade", "writes_zero_length")  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - one caller, just below
         self,
@@ -70,6 +71,8 @@ class PreparedHead:
         self.start = start
         self.signed_fields = fields.signed
         self.declared_sha256 = fields.declared_sha256
+        self.is_aws_chunked = fields.is_aws_chunked
+        self.describes_payload = fields.is_aws_chunked or fields.declared_sha256 is not None
         self.plan = plan
         self.writes_zero_length = writes_zero_length
         self.upgrade = upgrade
@@ -91,6 +94,7 @@ class _RewrittenFields(NamedTuple):
     lines: bytes
     signed: list[tuple[bytes, bytes]]
     declared_sha256: bytes | None
+    is_aws_chunked: bool
     asks_for_websocket: bool
 
 
@@ -161,6 +165,7 @@ class HeadRewriter:
         kept = without_lines(section.kept, nominated) if nominated else section.kept
         declared: bytes | None = None
         signed = [(b"host", self._host)]
+        is_aws_chunked = False
         upgrades: list[bytes] = []
         for field in section.noted:
             name = field[0]
@@ -171,6 +176,8 @@ class HeadRewriter:
                     declared = _declared_sha256(field[1], declared)
             elif name == b"via":
                 self._refuse_loop(field[1])
+            elif name == b"content-encoding":
+                is_aws_chunked |= b"aws-chunked" in field[1].lower()
             elif name == b"upgrade":
                 upgrades.append(field[1].lower())
             elif name not in nominated:
@@ -178,7 +185,7 @@ class HeadRewriter:
         lines = b"".join((self._host_line, kept, self._own_lines))
         # Exactly this protocol and no list of several: whoever answers 101 can have meant nothing else.
         asks = upgrades == [_WEBSOCKET] and section.connection is not None and b"upgrade" in section.connection
-        section.derived = rewritten = _RewrittenFields(self, lines, signed, declared, asks)
+        section.derived = rewritten = _RewrittenFields(self, lines, signed, declared, is_aws_chunked, asks)
         return rewritten
 
     def finish(

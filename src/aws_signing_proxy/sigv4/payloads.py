@@ -27,6 +27,7 @@ __all__ = [
     "PayloadSetting",
     "ServicePayloads",
     "Way",
+    "lower_case_hash",
     "payloads_of",
     "setting_problem",
 ]
@@ -37,7 +38,10 @@ UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 """The same of an `aws-chunked` body with a checksum behind it."""
 
 _STREAMING = b"STREAMING-"
+_MODES = frozenset({UNSIGNED, UNSIGNED_TRAILER, STREAMING, STREAMING_TRAILER})
 _HEX_SHA256 = re.compile(rb"[0-9A-Fa-f]{64}")
+# The longest mode that AWS has is shorter.
+_LONGEST_SHOWN = 64
 # A query of PutObject and UploadPart; any other names a subresource (?policy, ?tagging), whose body is a document.
 _QUERY_OF_OBJECT = re.compile(rb"(?:(?:partNumber|uploadId|x-id)(?:=[^&]*)?(?:&|$))*")
 
@@ -138,6 +142,23 @@ class PayloadRules:
         if setting is PayloadSetting.AUTO:
             self._large = self.payloads.auto if is_tls else PayloadSetting.SIGNED
 
+    def problem(self, declared: bytes | None, *, is_aws_chunked: bool) -> str | None:
+        """Return a sentence where what the client says of its payload is no payload mode of S3; None otherwise.
+
+        `declared`: its X-Amz-Content-Sha256; `is_aws_chunked`: there is a body, and its Content-Encoding names
+        aws-chunked. Without the word that goes with it S3 undoes no framing, it stores it. S3 refuses any other word;
+        here, where the true hash would be put in its place, it would go unnoticed. Other services know neither.
+        """
+        if not self.payloads.takes_chunks or (declared is not None and declared.startswith(_STREAMING)):
+            return None
+        if declared is not None and declared != UNSIGNED and _HEX_SHA256.fullmatch(declared) is None:
+            return _not_a_mode(declared)
+        if is_aws_chunked:
+            return (
+                "Content-Encoding says aws-chunked, but X-Amz-Content-Sha256 does not say which kind (STREAMING-...)."
+            )
+        return None
+
     def is_plain(self, length: int, declared: bytes | None) -> bool:
         """Whether a body is held without further questions, as nearly all are; `length` is negative if not known."""
         return 0 <= length <= self.memory_limit_bytes and (declared is None or declared[:10] != _STREAMING)
@@ -182,13 +203,34 @@ class PayloadRules:
             return Way.HELD if is_small or self._holds_all else Way.VERBATIM
         if declared not in {STREAMING, STREAMING_TRAILER}:
             raise PayloadError(
-                f"The payload mode {declared.decode('latin-1')} is not supported: chunks with asymmetric signatures "
+                f"The payload mode {_shown(declared)} is not supported: chunks with asymmetric signatures "
                 "(SigV4A), or events, cannot be signed anew. Let the client use SigV4, or send a plain body."
             )
         if not self.payloads.takes_chunks:
             raise PayloadError(
-                f"The payload mode {declared.decode('latin-1')} (chunks signed by the client) is one of Amazon S3 "
+                f"The payload mode {_shown(declared)} (chunks signed by the client) is one of Amazon S3 "
                 "(ASP_SERVICE=s3); the service that this proxy signs for does not know it. Let the client send a "
                 "plain body."
             )
         return Way.RESIGNED
+
+
+def lower_case_hash(declared: bytes) -> bytes:
+    """Return a declared SHA-256 in lower case, as it is in signatures; any other word as it is."""
+    return declared.lower() if _HEX_SHA256.fullmatch(declared) else declared
+
+
+def _not_a_mode(declared: bytes) -> str:
+    shown, right = _shown(declared), declared.upper()
+    if right in _MODES:
+        return f"X-Amz-Content-Sha256 is {shown}: this payload mode is written in capitals, {_shown(right)}."
+    return (
+        f"X-Amz-Content-Sha256 is {shown}: it must be the body's SHA-256 (64 hexadecimal digits), UNSIGNED-PAYLOAD, "
+        "or one of the STREAMING-... payload modes."
+    )
+
+
+def _shown(declared: bytes) -> str:
+    """Return the client's word for a sentence: of a long one the beginning."""
+    word = declared.decode("latin-1")
+    return word if len(word) <= _LONGEST_SHOWN else f"{word[:_LONGEST_SHOWN]}..."
