@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 import pytest
 
@@ -101,6 +102,30 @@ def test_an_answer_that_is_in_the_kernel_when_the_connection_breaks_is_not_lost(
             wait_until(lambda: not upstream.open_connections)
         response = client.read_response()
         assert (response.status, response.body) == (403, b"denied")
+
+
+def test_an_upload_whose_head_is_refused_for_the_time_is_sent_again_with_what_came_of_it(
+    upstream: RawUpstream, loop_kind: LoopKind
+) -> None:
+    """The service refuses the first head, and closes; the client has sent half a chunk by then, and sends the rest."""
+    date = formatdate(time.time() + 3600, usegmt=True).encode()
+    refusal = b"<Error><Code>RequestTimeTooSkewed</Code></Error>"
+    skewed = b"HTTP/1.1 403 Forbidden\r\nDate: %b\r\nContent-Length: %d\r\n\r\n%b" % (date, len(refusal), refusal)
+    asked, may_answer = threading.Event(), threading.Event()
+    upstream.reads_bodies = False
+    upstream.replies.append([Tell(asked), WaitFor(may_answer), skewed, End.CLOSE])
+    settings = SETTINGS | {"ASP_BODY_MEMORY_LIMIT": "1MiB"}
+    with RunningProxy(upstream.url, settings, loop_kind=loop_kind) as proxy, RawClient(proxy.port) as client:
+        client.send(_head(3 * MIB) + b"x" * 50_000)
+        assert asked.wait(5)
+        wait_until(lambda: proxy.call(lambda: proxy.counters.body_memory_bytes) >= 50_000)
+        upstream.reads_bodies = True
+        may_answer.set()
+        wait_until(lambda: proxy.counters.retries_total == 1)
+        client.send(b"x" * (3 * MIB - 50_000))
+        assert client.read_response().raw == OK
+    (request,) = [each for each in upstream.requests if each.body]
+    assert request.body.count(b"x") == 3 * MIB
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_no_whole_request_behind(

@@ -70,6 +70,10 @@ class BodyMemory:
         self.used = self._counters.body_memory_bytes = used
         return True
 
+    def may_keep(self, size: int) -> bool:
+        """Whether there is room for `size` more bytes of what is only kept to be sent once more: half of it is."""
+        return self.used + size <= self._limit // 2
+
     @property
     def is_exhausted(self) -> bool:
         """Whether clients whose bodies go to disk, or on, should wait until others' are written.

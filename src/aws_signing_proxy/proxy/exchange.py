@@ -92,8 +92,10 @@ class Exchange(ExchangeEnd):
             return ReceivedBody(
                 context.bodies, context.counters, on_ready=on_ready, on_failed=on_failed, on_room=on_room
             )
-        self._sent_again = EVERY_REFUSAL
-        self._stream = StreamedBody(self, context.bodies.memory, on_ready=on_ready, on_room=on_room)
+        keep_bytes = context.route.payload.memory_limit_bytes
+        self._stream = StreamedBody(
+            self, context.bodies.memory, keep_bytes=keep_bytes, on_ready=on_ready, on_room=on_room
+        )
         return self._stream
 
     def send_streamed(self) -> None:
@@ -222,8 +224,7 @@ class Exchange(ExchangeEnd):
                     return
                 relay = self._relay = self._begin_relay()
             self._record.on_first_byte()
-            if self._stream is not None and not self._stream.is_received:
-                relay.must_close = True  # where the client's body would end nobody knows
+            self._tell_of_stream(relay)
             relay.feed(data)
             self._go_on(relay)
         except ProxyError as error:
@@ -263,6 +264,13 @@ class Exchange(ExchangeEnd):
             upgrade=prepared.upgrade,
         )
 
+    def _tell_of_stream(self, relay: ResponseRelay) -> None:
+        """Tell the relay what a streamed body allows at this moment."""
+        stream = self._stream
+        if stream is not None:
+            relay.must_close = not stream.is_received  # where the client's body would end nobody knows
+            relay.sent_again = self._sent_again if stream.can_be_sent_again else EVERY_REFUSAL
+
     def _go_on(self, relay: ResponseRelay) -> None:
         if relay.refusal is not None:
             self._heal(relay, relay.refusal)
@@ -270,13 +278,17 @@ class Exchange(ExchangeEnd):
             self._finish(relay)
         elif not relay.has_begun:
             if relay.is_withheld:
+                self._hold_client()
                 self._client.wait_at_most(relay.withheld_seconds_left, Limit.PROGRESS_TIMEOUT)
         elif relay.switched is not None:
             self._open_tunnel(relay.switched)
-        elif self._client.is_write_paused:
-            self._pause()
         else:
-            self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
+            if self._stream is not None:
+                self._stream.go_on()
+            if self._client.is_write_paused:
+                self._pause()
+            else:
+                self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
 
     def _open_tunnel(self, first: bytes) -> None:
         """The response was 101: both connections belong to a tunnel from here on."""
@@ -292,9 +304,11 @@ class Exchange(ExchangeEnd):
         relay = self._relay
         if connection is None or self._is_concluded:
             return
-        if relay is not None and relay.feed_eof(is_clean=is_clean):
-            self._guard(self._go_on, relay)
-            return
+        if relay is not None:
+            self._tell_of_stream(relay)
+            if relay.feed_eof(is_clean=is_clean):
+                self._guard(self._go_on, relay)
+                return
         # Not the relay's `has_begun`: it forgets interim responses, which the client may have seen.
         has_begun = self._record.first_byte_seconds is not None
         error = limit_errors.upstream_closed(self._context, has_begun=has_begun)
@@ -308,6 +322,7 @@ class Exchange(ExchangeEnd):
         self._retries += 1
         self._context.counters.retries[SentAgain.CONNECTION_CLOSED] += 1
         self.needs_fresh = True
+        self._hold_client()
         self._acquire()
 
     def _heal(self, relay: ResponseRelay, refusal: Refusal) -> None:
@@ -315,8 +330,15 @@ class Exchange(ExchangeEnd):
         self._sent_again |= {refusal}
         self._give_back_connection(relay)
         self._stop_sending()
+        self._hold_client()
         self._healing = Healing(self._context, self._client, self)
         self._healing.begin(refusal, relay.credentials)
+
+    def _hold_client(self) -> None:
+        """Let nothing more of a streamed body come until it is sent again, or the answer is passed on."""
+        if self._stream is not None and not self._stream.is_received:
+            self._stream.hold()
+            self._client.pause_reading()
 
     def send_again(self) -> None:
         """Sign with what is good now, and send once more (see `RefusedExchange`)."""
@@ -348,25 +370,6 @@ class Exchange(ExchangeEnd):
             self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
             self._connection.resume_reading()
 
-    # Every way out
-
-    def _finish(self, relay: ResponseRelay) -> None:
-        """The response is complete."""
-        relay.end()
-        self._give_back_connection(relay)
-        self._conclude("ok", relay.status)
-        self._client.on_exchange_done(keep_alive=relay.keep_alive)
-
-    def _give_back_connection(self, relay: ResponseRelay) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        is_sent = self._sender is None or self._sender.is_done
-        if relay.may_reuse_connection() and is_sent:
-            self._context.route.upstream.release(connection)
-        else:
-            self._context.route.upstream.discard(connection)
-
     def is_client_waiting(self, limit: Limit, *, is_paused: bool) -> bool:
         """Whether a streamed request waits for something else than the client; `is_paused`: that is not read from."""
         return is_paused or self.has_response or limit is not Limit.PROGRESS_TIMEOUT
@@ -379,6 +382,7 @@ class Exchange(ExchangeEnd):
         if self._healing is not None and self._healing.is_waiting:
             self._healing.on_deadline()
         elif relay is not None and relay.is_withheld:
+            self._tell_of_stream(relay)
             relay.decide()
             self._guard(self._go_on, relay)
         else:

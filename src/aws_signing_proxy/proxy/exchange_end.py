@@ -1,4 +1,4 @@
-"""What an exchange knows, and every way in which it ends without a whole response."""
+"""What an exchange knows, and every way in which it ends."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ExchangeEnd:
         # Not before the response has begun, and for hardly any that is whole in one read.
         self._relay: ResponseRelay | None = None
         self._retries = 0
-        # The refusals after which it is not sent again, because it has been; all of them once its body is gone.
+        # The refusals after which it is not sent again, because it has been.
         self._sent_again = NOT_SENT_AGAIN
         self._healing: Healing | None = None
         self._sender: Sender | None = None
@@ -73,6 +73,23 @@ class ExchangeEnd:
         return self._relay is not None and self._relay.has_begun
 
     # Every way out
+
+    def _finish(self, relay: ResponseRelay) -> None:
+        """The response is complete."""
+        relay.end()
+        self._give_back_connection(relay)
+        self._conclude("ok", relay.status)
+        self._client.on_exchange_done(keep_alive=relay.keep_alive)
+
+    def _give_back_connection(self, relay: ResponseRelay) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        is_sent = self._sender is None or self._sender.is_done
+        if relay.may_reuse_connection() and is_sent:
+            self._context.route.upstream.release(connection)
+        else:
+            self._context.route.upstream.discard(connection)
 
     def fail(self, error: ProxyError) -> None:
         """End without a whole response: answer the client, or cut it off where the answer has begun."""

@@ -26,7 +26,7 @@ _LOG: Final = get_logger(__name__)
 NOT_SENT_AGAIN: Final[frozenset[Refusal]] = frozenset()
 """The refusals for which a request has been sent again, at first."""
 EVERY_REFUSAL: Final = frozenset(Refusal)
-"""Those after which it is not sent again once its body is gone."""
+"""Those after which a streamed one is not sent again once something of its body is gone."""
 # RFC 9110 section 9.2.2: what may be sent again when it is not known whether it has been carried out.
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 

@@ -121,7 +121,8 @@ class ResponseRelay:
     `is_complete`: its last byte is here. `keep_alive`: the client's connection can take another request afterwards;
     `must_close`: it cannot, set by the user before the head is here.
 
-    `sent_again` are the refusals for which the request has been sent again, or cannot be. A response that may be one of
+    `sent_again` are the refusals for which the request has been sent again, or cannot be; of a streamed one that may
+    change while its answer comes, and the user sets it anew. A response that may be one of
     the others is withheld at first. Where it is one, `refusal` says so and it stays withheld; then either the request
     is sent again, and this response is dropped, or it is passed on after all (`let_go`).
 
@@ -137,7 +138,6 @@ class ResponseRelay:
         "_record",
         "_rejection",
         "_request",
-        "_sent_again",
         "_sink",
         "_upstream_framing",
         "_withheld",
@@ -148,6 +148,7 @@ class ResponseRelay:
         "keep_alive",
         "must_close",
         "refusal",
+        "sent_again",
     )
 
     def __init__(
@@ -164,7 +165,7 @@ class ResponseRelay:
         self._sink = sink
         request = self._request = record.request
         self._record = record
-        self._sent_again = sent_again
+        self.sent_again = sent_again
         self.credentials = credentials
         self._reader = ResponseReader(is_head_request=request.method == b"HEAD", upgrade=upgrade)
         self._rejection: RejectionReader | None = None
@@ -228,7 +229,7 @@ class ResponseRelay:
         # While others are fetched the answer has to wait, for it may be the answer after all; so it must be whole.
         must_be_whole = refusal is Refusal.CREDENTIALS
         is_too_soon = must_be_whole and not self._reader.is_complete
-        if rejection is None or refusal is None or refusal in self._sent_again or is_too_soon:
+        if rejection is None or refusal is None or refusal in self.sent_again or is_too_soon:
             self.let_go()
             return
         self._conclude_refusal(rejection)
@@ -332,7 +333,7 @@ class ResponseRelay:
             offset_seconds=self._record.offset_seconds,
             is_head_request=self._request.method == b"HEAD",
         )
-        if len(self._sent_again) < len(Refusal):
+        if len(self.sent_again) < len(Refusal):
             self.has_begun = False
             self._sink = self._withheld = _Withheld(self._sink, context.clock() + _WITHHELD_SECONDS)
 

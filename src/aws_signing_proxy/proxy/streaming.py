@@ -1,8 +1,9 @@
 """A request's body that is not held: its pieces go upstream as they come, and both sides wait for each other.
 
-What is kept of it: what came before the upstream connection was there, a chunk that is to be signed as a whole, and
-what the upstream does not take at once. All of it counts in the memory of all bodies; while that is used up, or the
-upstream takes no more, the client is not read from.
+What is kept of it: what came before the upstream connection was there, a chunk that is to be signed as a whole, what
+the upstream does not take at once, and its beginning, as long as that is all that has come: so it can be sent once more
+where the service refuses it early, or a connection of the pool turns out to be closed. All of it counts in the memory
+of all bodies; while that is used up, or the upstream takes no more, the client is not read from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class StreamedBody:
 
     `add` takes the pieces, `finish` is called after the last; then `on_ready` is called. `can_take_more` turns false
     when the client should be made to wait; `on_room` is called when it turns true, and when the upstream is ready for
-    the first piece. `start` gives it the connection on which it goes.
+    the first piece. `start` gives it the connection on which it goes. `keep_bytes`: so long a beginning is kept.
     """
 
     __slots__ = (
@@ -34,6 +35,8 @@ class StreamedBody:
         "_in_flight",
         "_is_closed",
         "_is_finished",
+        "_is_on_hold",
+        "_keep_bytes",
         "_kept",
         "_memory",
         "_on_ready",
@@ -47,6 +50,7 @@ class StreamedBody:
         exchange: SendingExchange,
         memory: BodyMemory,
         *,
+        keep_bytes: int,
         on_ready: Callable[[], None],
         on_room: Callable[[], None],
     ) -> None:
@@ -56,11 +60,13 @@ class StreamedBody:
         self._on_room = on_room
         self._connection: UpstreamConnection | None = None
         self._encoder: BodyEncoder | None = None
-        # What came before `start`; kept until more comes, because until then it can be sent once more.
-        self._kept = b""
+        # All that has come, while it can be sent once more; one growing buffer, for pieces may be tiny.
+        self._keep_bytes = keep_bytes
+        self._kept = bytearray()
         self._held = 0
         self._in_flight = self._counted_in_flight = 0
         self._is_finished = False
+        self._is_on_hold = False
         self._is_closed = False
         self.size = 0
         self.can_take_more = False
@@ -86,12 +92,11 @@ class StreamedBody:
         """Take the next piece of the body. Raises DownstreamError where it is not well-formed."""
         if self._is_closed:
             return
+        self._keep(piece)
         self.size += len(piece)
         if self._connection is None:
-            self._kept += piece
             self._account()
             return
-        self._kept = b""
         assert self._encoder is not None
         self._send(self._connection, self._encoder.encode(piece))
 
@@ -108,7 +113,7 @@ class StreamedBody:
         self.can_take_more = False
         self._connection = None
         self._encoder = None
-        self._kept = b""
+        self._kept = bytearray()
         self._in_flight = 0
         self._account()
 
@@ -118,8 +123,9 @@ class StreamedBody:
         """Send the head and what is here of the body, and let the rest come. Raises DownstreamError as `add` does."""
         self._connection = connection
         self._encoder = encoder
+        self._is_on_hold = False
         connection.expect_early_response()
-        self._send(connection, head + (encoder.encode(self._kept) if self._kept else b""))
+        self._send(connection, head + (encoder.encode(bytes(self._kept)) if self._kept else b""))
         if self._is_finished:
             self._send_end(connection)
         else:
@@ -134,6 +140,19 @@ class StreamedBody:
         self._in_flight = 0
         self._account()
 
+    def hold(self) -> None:
+        """Let the client wait until `start`, or `go_on`: whether the body is sent again is being decided."""
+        self._is_on_hold = True
+        self.can_take_more = False
+
+    def go_on(self) -> None:
+        """The answer is the client's: undo `hold`. The body is not sent again, so nothing is kept for that."""
+        self._kept = bytearray()
+        self._account()
+        if self._is_on_hold:
+            self._is_on_hold = False
+            self._let_client_go_on()
+
     def on_writable(self) -> None:
         """The upstream takes bytes again."""
         if self._is_closed or self._connection is None:
@@ -146,6 +165,17 @@ class StreamedBody:
             self._let_client_go_on()
 
     # Inside
+
+    def _keep(self, piece: bytes) -> None:
+        """Keep the piece if it can be sent once more with all that came before it; else keep nothing any longer."""
+        if not self.can_be_sent_again:
+            return
+        is_too_much = len(self._kept) + len(piece) > self._keep_bytes or not self._memory.may_keep(len(piece))
+        # What has no connection yet has nowhere else to be.
+        if self._connection is not None and is_too_much:
+            self._kept = bytearray()
+        else:
+            self._kept += piece
 
     def _send(self, connection: UpstreamConnection, data: bytes) -> None:
         if data:
@@ -168,7 +198,7 @@ class StreamedBody:
             self._exchange.on_body_sent()
 
     def _let_client_go_on(self) -> None:
-        if self._is_closed or self._is_finished or self.can_take_more:
+        if self._is_closed or self._is_finished or self._is_on_hold or self.can_take_more:
             return
         if self._connection is None or self._connection.is_write_paused:
             return  # `start` or `on_writable` comes back here
