@@ -61,6 +61,60 @@ def test_any_method_is_sent_again_for_the_service_did_nothing_with_it(method: by
     play(run)
 
 
+WORDLESS = response(Answer("no words", 403, ""), NOW + HOUR)
+"""How a service refuses a HEAD request, for whatever reason; its clock, or a gateway's, is an hour off."""
+
+
+@pytest.mark.parametrize("final", [b"HTTP/1.1 403 Forbidden", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 500 Broken"])
+@pytest.mark.parametrize("first", [WORDLESS, response(AMBIGUOUS[0], NOW + HOUR)])
+def test_a_time_that_only_the_date_speaks_of_is_for_one_retry_and_forgotten_unless_that_is_accepted(
+    first: bytes, final: bytes
+) -> None:
+    async def run(scene: Scene) -> None:
+        method = b"HEAD" if first == WORDLESS else b"GET"
+        client, other = scene.client(), scene.client()
+        for count in (1, 2):
+            client.send(post(b"", method=method))
+            await scene.settle()
+            assert signed_at(scene.service().take()) == amz(NOW)
+            scene.respond(first)
+            assert signed_at(scene.service().take()) == amz(NOW + HOUR)
+            # Nobody else is signed with it meanwhile.
+            assert scene.context.route.clock.offset_seconds == 0.0
+            other.send(GET)
+            await scene.settle()
+            assert signed_at(scene.service(1).take()) == amz(NOW)
+            scene.respond(OK, 1)
+            scene.respond(final + b"\r\n" + date_line(NOW + HOUR) + b"Content-Length: 0\r\n\r\n")
+            assert client.take().startswith(final)
+            assert other.take() == OK
+            assert scene.context.route.clock.offset_seconds == 0.0
+            assert not scene.context.route.clock.is_on_trial
+            assert scene.counters.retries["clock_skew"] == count
+
+    play(run)
+
+
+@pytest.mark.parametrize("first", [WORDLESS, response(AMBIGUOUS[0], NOW + HOUR)])
+def test_a_time_that_only_the_date_speaks_of_is_adopted_when_it_is_accepted(first: bytes) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(post(b"", method=b"HEAD" if first == WORDLESS else b"GET"))
+        await scene.settle()
+        scene.service().take()
+        scene.respond(first)
+        scene.service().take()
+        scene.respond(OK if first != WORDLESS else OK[:-2])
+        assert client.take().startswith(b"HTTP/1.1 200 OK")
+        client.send(GET)
+        assert signed_at(scene.service().take()) in {amz(NOW + HOUR), amz(NOW + HOUR + 1)}
+        scene.respond(OK)
+        assert scene.counters.retries["clock_skew"] == 1
+        assert not scene.context.route.clock.is_on_trial
+
+    play(run)
+
+
 def test_a_second_refusal_is_the_clients_and_the_time_that_did_not_help_is_forgotten() -> None:
     async def run(scene: Scene) -> None:
         client = scene.client()

@@ -238,7 +238,7 @@ class Exchange(ExchangeEnd):
         It goes to the client as it came, without a relay: that took 8 of a request's 25 µs.
         """
         context, connection = self._context, self._connection
-        if connection is None or self._sender is not None:
+        if connection is None or self._sender is not None or self._healing is not None:
             return False
         response = whole_response(context, self.request, data)
         if response is None:

@@ -17,12 +17,14 @@ class RequestRecord:
     """The times of one request, in seconds; None for what it did not come to.
 
     `signed_at` is the time that was signed last, since the epoch; it was `offset_seconds` ahead of the local clock.
+    `guessed_offset_seconds` is what is to be used for this request alone, instead of the service's clock.
     """
 
     __slots__ = (
         "_context",
         "_started",
         "first_byte_seconds",
+        "guessed_offset_seconds",
         "offset_seconds",
         "request",
         "signed_at",
@@ -35,6 +37,7 @@ class RequestRecord:
         self._started = context.clock()
         self.first_byte_seconds: float | None = None
         self.signing_seconds: float | None = None
+        self.guessed_offset_seconds: float | None = None
         self.signed_at = self.offset_seconds = 0.0
         context.counters.requests_in_flight += 1
 

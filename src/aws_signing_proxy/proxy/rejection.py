@@ -98,7 +98,13 @@ class RejectionReader:
         """Why the request was refused, as far as what has come tells it."""
         dated = self._offset_to(date_of(self._block))
         is_clock_off = dated is not None and abs(dated - self._offset_seconds) >= REFUSED_SECONDS
-        return refusal_of(self._block, self._body, is_clock_off=is_clock_off, is_head_request=self._is_head_request)
+        return self._refusal_of(is_clock_off=is_clock_off)
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether nothing but its `Date` says that it was refused for the time."""
+        is_of_time = self.refusal is Refusal.CLOCK_SKEW
+        return is_of_time and self._refusal_of(is_clock_off=False) is not Refusal.CLOCK_SKEW
 
     @property
     def is_of_credentials(self) -> bool:
@@ -114,6 +120,9 @@ class RejectionReader:
     def _offset_to(self, moment: float | None) -> float | None:
         # Both are cut off to the second: half of one is what is missing on average.
         return None if moment is None or self._received_at is None else moment + 0.5 - self._received_at
+
+    def _refusal_of(self, *, is_clock_off: bool) -> Refusal | None:
+        return refusal_of(self._block, self._body, is_clock_off=is_clock_off, is_head_request=self._is_head_request)
 
     @property
     def _body(self) -> bytes:

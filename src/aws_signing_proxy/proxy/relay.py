@@ -240,7 +240,8 @@ class ResponseRelay:
 
     def _is_other_time_now(self) -> bool:
         """Whether the request would be signed with another time now than it was."""
-        now = self._context.wall_clock() + self._context.route.clock.offset_seconds
+        guess = self._record.guessed_offset_seconds
+        now = self._context.wall_clock() + (self._context.route.clock.offset_seconds if guess is None else guess)
         return abs(now - self._record.signed_at) >= SAME_SECONDS
 
     def let_go(self) -> None:
@@ -295,8 +296,13 @@ class ResponseRelay:
         """Let the clock, or the credentials' store, know of a refusal: once, whatever becomes of the request."""
         self._rejection = None
         rejection.conclude()
-        if rejection.refusal is Refusal.CLOCK_SKEW:
-            self._context.route.clock.on_refused(self._record.offset_seconds, rejection.seen_offset_seconds)
+        if rejection.refusal is not Refusal.CLOCK_SKEW:
+            return
+        clock, record, seen = self._context.route.clock, self._record, rejection.seen_offset_seconds
+        if rejection.is_guess:
+            record.guessed_offset_seconds = clock.guessed(record.offset_seconds, seen)
+        else:
+            clock.on_refused(record.offset_seconds, seen)
 
     def _begin(self, head: ResponseHead) -> bytes:
         """The head is here: decide the framing towards the client, and return the head as it gets it."""
@@ -310,8 +316,8 @@ class ResponseRelay:
             self._sink = self._held_back = HoldBack(self._sink, context.limits.flush_interval_seconds)
         if head.status in REFUSING_STATUSES:
             self._suspect(head)
-        elif context.route.clock.is_on_trial and head.status < _FIRST_ERROR:
-            context.route.clock.on_accepted(self._record.offset_seconds)
+        elif head.status < _FIRST_ERROR:
+            self._accept()
         self.keep_alive = request.keep_alive and not context.is_draining and not self.must_close
         framing = self._upstream_framing = self._client_framing = head.body_length
         if framing < 0:
@@ -321,6 +327,13 @@ class ResponseRelay:
             else:
                 self._client_framing = CHUNKED
         return head.render(body_length=self._client_framing, is_http10=request.is_http10, closes=not self.keep_alive)
+
+    def _accept(self) -> None:
+        clock, record = self._context.route.clock, self._record
+        if record.guessed_offset_seconds is not None:
+            clock.on_guess_accepted(record.offset_seconds)
+        elif clock.is_on_trial:
+            clock.on_accepted(record.offset_seconds)
 
     def _suspect(self, head: ResponseHead) -> None:
         """This may be a refusal: read it, and withhold it where the request could be sent again for that."""

@@ -6,6 +6,10 @@ bears. A `Date` may be wrong (a gateway with a clock of its own stands before th
 is on trial until a request signed with it is accepted. Where that is refused as well, what was believed before is in
 use again. Neither costs a request more than the one retry that it has.
 
+Where nothing but the `Date` speaks of the time (an answer to HEAD has no words, and some words stand for a wrong time
+or wrong credentials alike) what it shows is a guess: for the retry of that request alone, and adopted only where that
+is accepted. A policy that forbids, behind a gateway whose clock is wrong, moves nobody's time.
+
     in use: 0 --refused, Date says +3600--> 3600 on trial --accepted--> 3600 --refused, Date says 0--> 0 on trial ...
                                                  |
                                                  +--refused--> 0
@@ -63,10 +67,23 @@ class ServiceClock:
             self.is_on_trial = False
             self.offset_seconds = self._believed
             return
+        guess = self.guessed(used, seen)
+        if guess is not None:
+            self.is_on_trial = True
+            self.offset_seconds = guess
+
+    @staticmethod
+    def guessed(used: float, seen: float | None) -> float | None:
+        """Return the offset to try instead of `used`, where the answer shows `seen`; None where that is no other."""
         if seen is None or abs(seen) > _MOST_SECONDS or abs(seen - used) < SAME_SECONDS:
-            return
+            return None
+        return seen if abs(seen) >= SAME_SECONDS else 0.0
+
+    def on_guess_accepted(self, used: float) -> None:
+        """A request that was signed with the guess `used`, and with it alone, was accepted."""
         self.is_on_trial = True
-        self.offset_seconds = seen if abs(seen) >= SAME_SECONDS else 0.0
+        self.offset_seconds = used
+        self.on_accepted(used)
 
     def on_accepted(self, used: float) -> None:
         """A request that was signed with the offset `used` was accepted."""

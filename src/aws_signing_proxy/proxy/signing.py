@@ -39,7 +39,8 @@ def sign(  # noqa: PLR0917 - by place: it is called for each request, and names 
     """
     began = perf_counter()
     route = context.route
-    offset = record.offset_seconds = route.clock.offset_seconds
+    guess = record.guessed_offset_seconds
+    offset = record.offset_seconds = route.clock.offset_seconds if guess is None else guess
     now = record.signed_at = context.wall_clock() + offset
     head = route.rewriter.finish(
         prepared,
@@ -58,7 +59,8 @@ def sign_streamed(
     """Return the head of a body that is streamed, signed as `sign` does, and what its bytes go through."""
     began = perf_counter()
     route = context.route
-    offset = record.offset_seconds = route.clock.offset_seconds
+    guess = record.guessed_offset_seconds
+    offset = record.offset_seconds = route.clock.offset_seconds if guess is None else guess
     now = record.signed_at = context.wall_clock() + offset
     head, chunk_signer = route.rewriter.finish_streamed(prepared, plan, identity=credentials, now=now)
     record.signing_seconds = perf_counter() - began
