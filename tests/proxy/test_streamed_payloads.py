@@ -339,6 +339,28 @@ def test_chunks_that_a_client_signed_for_another_service_than_s3_are_refused() -
     play_s3(run, service="es", setting=PayloadSetting.AUTO)
 
 
+@pytest.mark.parametrize("size", [len(FRAMED), 5000])
+@pytest.mark.parametrize(
+    ("service", "setting", "is_tls"),
+    [
+        ("es", PayloadSetting.AUTO, True),
+        ("vpc-lattice-svcs", PayloadSetting.AUTO, True),
+        ("s3", PayloadSetting.SIGNED, False),
+    ],
+)
+def test_unsigned_trailers_that_the_service_or_the_operator_does_not_take_are_refused_by_the_head(
+    service: str, setting: PayloadSetting, is_tls: bool, size: int
+) -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(head(size, AWS_CHUNKED, b"X-Amz-Content-Sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER") + FRAMED)
+        assert client.take_problem() == (501, "payload_not_supported")
+        await scene.settle()
+        assert scene.connector.transports == []
+
+    play_s3(run, service=service, setting=setting, is_tls=is_tls)
+
+
 def test_a_body_with_unsigned_trailers_passes_as_it_is_under_a_head_of_its_own() -> None:
     body = b"bb8\r\n" + b"x" * 3000 + b"\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
 

@@ -64,7 +64,7 @@ def test_the_page_shows_the_table_of_the_code() -> None:
 @pytest.mark.parametrize("setting", PayloadSetting)
 @pytest.mark.parametrize("is_tls", [True, False])
 def test_small_bodies_are_held_whatever_the_setting(service: str, setting: PayloadSetting, is_tls: bool) -> None:
-    for declared in (None, HEX, UNSIGNED, UNSIGNED_TRAILER):
+    for declared in (None, HEX, UNSIGNED):
         assert way(service, setting, is_tls=is_tls, length=SMALL, declared=declared) is Way.HELD
 
 
@@ -108,8 +108,27 @@ def test_bodies_with_unsigned_trailers_pass_as_they_are_when_they_are_large() ->
     assert way(declared=UNSIGNED_TRAILER) is Way.VERBATIM
     assert way(declared=UNSIGNED_TRAILER, is_tls=False) is Way.VERBATIM
     assert way(declared=UNSIGNED_TRAILER, length=None) is Way.VERBATIM
+    for setting in PayloadSetting:
+        assert way(setting=setting, declared=UNSIGNED_TRAILER, length=SMALL) is Way.HELD
     assert way(declared=UNSIGNED_TRAILER, length=None, decoded_length=SMALL) is Way.HELD
     assert way(declared=UNSIGNED_TRAILER, length=None, decoded_length=LARGE) is Way.VERBATIM
+
+
+@pytest.mark.parametrize("length", [0, SMALL, LARGE, None])
+@pytest.mark.parametrize("is_tls", [True, False])
+def test_bodies_with_unsigned_trailers_are_for_services_that_take_them(length: int | None, is_tls: bool) -> None:
+    for service in ("es", "aoss", "ebs", "vpc-lattice-svcs"):
+        with pytest.raises(PayloadError, match="ASP_SERVICE=s3"):
+            way(service, is_tls=is_tls, declared=UNSIGNED_TRAILER, length=length)
+    assert way("s3express", is_tls=is_tls, declared=UNSIGNED_TRAILER, length=length) in {Way.HELD, Way.VERBATIM}
+
+
+@pytest.mark.parametrize("length", [0, SMALL, LARGE, None])
+def test_who_wants_every_body_signed_has_none_sent_unsigned_over_plain_http(length: int | None) -> None:
+    with pytest.raises(PayloadError, match="ASP_PAYLOAD=signed forbids"):
+        way(setting=SIGNED, is_tls=False, declared=UNSIGNED_TRAILER, length=length)
+    assert way(setting=SIGNED, is_tls=True, declared=UNSIGNED_TRAILER, length=length) is Way.HELD
+    assert way(setting=SIGNED, is_tls=False, declared=STREAMING, length=length) is Way.RESIGNED
 
 
 @pytest.mark.parametrize("declared", [STREAMING, STREAMING_TRAILER])

@@ -131,12 +131,13 @@ class PayloadRules:
     as fast as they come, and sent again.
     """
 
-    __slots__ = ("_holds_all", "_large", "is_always_unsigned", "memory_limit_bytes", "payloads")
+    __slots__ = ("_holds_all", "_is_tls", "_large", "is_always_unsigned", "memory_limit_bytes", "payloads")
 
     def __init__(self, *, service: str, is_tls: bool, setting: PayloadSetting, memory_limit_bytes: int) -> None:
         self.payloads = payloads_of(service)
         self.memory_limit_bytes = memory_limit_bytes
         self.is_always_unsigned = self.payloads.must_be_unsigned
+        self._is_tls = is_tls
         self._holds_all = setting is PayloadSetting.SIGNED
         self._large = setting
         if setting is PayloadSetting.AUTO:
@@ -198,21 +199,27 @@ class PayloadRules:
         return way
 
     def _framed_by_client(self, declared: bytes, length: int | None) -> Way:
-        if declared == UNSIGNED_TRAILER:
-            is_small = length is not None and length <= self.memory_limit_bytes
-            return Way.HELD if is_small or self._holds_all else Way.VERBATIM
-        if declared not in {STREAMING, STREAMING_TRAILER}:
+        if declared not in _MODES:
             raise PayloadError(
                 f"The payload mode {_shown(declared)} is not supported: chunks with asymmetric signatures "
                 "(SigV4A), or events, cannot be signed anew. Let the client use SigV4, or send a plain body."
             )
         if not self.payloads.takes_chunks:
             raise PayloadError(
-                f"The payload mode {_shown(declared)} (chunks signed by the client) is one of Amazon S3 "
+                f"The payload mode {_shown(declared)} (chunks framed by the client) is one of Amazon S3 "
                 "(ASP_SERVICE=s3); the service that this proxy signs for does not know it. Let the client send a "
                 "plain body."
             )
-        return Way.RESIGNED
+        if declared != UNSIGNED_TRAILER:
+            return Way.RESIGNED
+        if self._holds_all and not self._is_tls:
+            raise PayloadError(
+                f"The payload mode {_shown(declared)} leaves the body unsigned, and the target is plain HTTP: "
+                "ASP_PAYLOAD=signed forbids that. Let the client sign its chunks or send no trailing checksum, or use "
+                "an https:// target."
+            )
+        is_small = length is not None and length <= self.memory_limit_bytes
+        return Way.HELD if is_small or self._holds_all else Way.VERBATIM
 
 
 def lower_case_hash(declared: bytes) -> bytes:
