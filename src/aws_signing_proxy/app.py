@@ -218,7 +218,6 @@ def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
     log = get_logger("aws_signing_proxy")
     for warning in loaded.warnings:
         log.warning(warning)
-    payload_rules(settings)  # what is wrong is said before anything is started
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(settings, environ))

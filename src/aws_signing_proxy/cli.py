@@ -27,6 +27,8 @@ from aws_signing_proxy.config.settings import declarations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aws_signing_proxy.config.loading import Loaded
+
 __all__ = ["main"]
 
 PROGRAM = "aws-signing-proxy"
@@ -201,12 +203,18 @@ def _flags_given(ctx: click.Context) -> dict[str, str]:
     return inherited | {name: value for name, value in ctx.params.items() if isinstance(value, str)}
 
 
+def _load(ctx: click.Context, environ: dict[str, str]) -> Loaded:
+    from aws_signing_proxy.payload_choice import broken_payload_rule
+
+    return load_settings(_flags_given(ctx), environ, more_rules=(broken_payload_rule,))
+
+
 @click.pass_context
 def _run(ctx: click.Context, /, **_flags: Any) -> int:
     if ctx.invoked_subcommand is not None:
         return 0
     environ = dict(os.environ)
-    loaded = load_settings(_flags_given(ctx), environ)
+    loaded = _load(ctx, environ)
 
     from aws_signing_proxy.app import run_proxy
 
@@ -216,7 +224,7 @@ def _run(ctx: click.Context, /, **_flags: Any) -> int:
 @click.pass_context
 def _check(ctx: click.Context, /, *, no_whoami: bool, **_flags: Any) -> int:
     environ = dict(os.environ)
-    loaded = load_settings(_flags_given(ctx), environ)
+    loaded = _load(ctx, environ)
 
     from aws_signing_proxy.check.report import run_check
 

@@ -218,6 +218,17 @@ def test_wrong_settings_are_reported_on_stderr_and_nothing_is_run(
     assert captured.err.endswith("\nSee: aws-signing-proxy --help\n")
 
 
+@pytest.mark.parametrize("arguments", [[], ["check"]])
+def test_a_payload_mode_that_the_target_cannot_take_is_reported_with_the_other_wrong_settings(
+    program: Program, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert cli.main([*arguments, TARGET, "--service=es", "--payload=chunked", "--port=80a"]) == 2
+    assert program.calls == []
+    error = capsys.readouterr().err
+    assert error.startswith("aws-signing-proxy: 2 settings are wrong or missing; nothing was started.\n")
+    assert '  ASP_PAYLOAD  is "chunked" (flag --payload). Expected: auto' in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from aws_signing_proxy.check.credentials import check_credentials
 from aws_signing_proxy.check.host_names import host_name_warnings
 from aws_signing_proxy.config.connection_rules import proxy_on_the_way
-from aws_signing_proxy.payload_choice import payload_rules
 
 if TYPE_CHECKING:
     from aws_signing_proxy.config.loading import Loaded
@@ -42,10 +41,9 @@ def run_check(
 
     `environ` is where the credentials provider looks. `asks_who`: STS is asked who AWS says we are. Of the credentials
     only the source, the last four characters of the access key id and the expiry are told. Warnings do not change the
-    exit status. Raises SettingsError as starting the proxy would.
+    exit status.
     """
     settings = loaded.settings
-    payload_rules(settings)
 
     def tell(text: str) -> None:
         for line in _lines(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from aws_signing_proxy.config.advice import advice_on, unknown_variables
@@ -13,9 +14,12 @@ from aws_signing_proxy.config.settings import Settings, declarations, shown_valu
 from aws_signing_proxy.config.sources import SourceKind, find_candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from aws_signing_proxy.config.sources import Candidate, Source
+
+    Rule = Callable[[Mapping[str, Candidate], AbstractSet[str]], Iterator[tuple[str, Problem]]]
 
 __all__ = ["Loaded", "load_settings"]
 
@@ -43,12 +47,12 @@ class Loaded:
                 yield declared.name, shown_value(declared, getattr(self.settings, declared.name)), source
 
 
-def load_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Loaded:
+def load_settings(flags: Mapping[str, str], environ: Mapping[str, str], *, more_rules: Sequence[Rule] = ()) -> Loaded:
     """Read and validate every setting.
 
-    `flags` maps the attribute names of `Settings` to the texts of the flags that were given. Raises
-    `SettingsError` with every problem there is. Reads files only to see that they can be read; starts and
-    listens on nothing.
+    `flags` maps the attribute names of `Settings` to the texts of the flags that were given; `more_rules` are those
+    that need to know more than settings, like `broken_rules`. Raises `SettingsError` with every problem there is.
+    Reads files only to see that they can be read; starts and listens on nothing.
     """
     candidates: dict[str, Candidate] = {}
     problems: dict[str, Problem] = {}
@@ -62,7 +66,10 @@ def load_settings(flags: Mapping[str, str], environ: Mapping[str, str]) -> Loade
             problems[declaration.name] = candidate.problem(error.expected or declaration.expected)
         candidates[declaration.name] = candidate
     # Rules look at valid values only: a wrong value has its problem already.
-    for name, problem in broken_rules(candidates, wrong=problems.keys()):
+    wrong = frozenset(problems)
+    for name, problem in chain(
+        broken_rules(candidates, wrong=wrong), *(rule(candidates, wrong) for rule in more_rules)
+    ):
         problems.setdefault(name, problem)
     if problems:
         raise SettingsError(
