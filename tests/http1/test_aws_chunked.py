@@ -75,6 +75,37 @@ def test_trailers_are_read_with_their_signature(end: bytes) -> None:
     assert (own.name, own.value) == (b"x-amz-trailer-signature", SIGNATURE)
 
 
+def test_several_trailers_may_be_separated_by_bare_line_feeds_as_minio_go_sends_them() -> None:
+    names = frozenset({b"x-amz-checksum-crc32", b"x-amz-meta-a", b"x-amz-meta-b"})
+    lines = [b"x-amz-meta-b:2\n", b"x-amz-checksum-crc32:NhCmhg==\n", b"x-amz-meta-a: 1 \n\r\n"]
+    body = chunk(b"5", b"hello") + b"0" + EXTENSION + b"\r\n" + b"".join(lines) + SIGNED
+    *trailers, own = read(body, names=names).trailers
+    assert [trailer.line for trailer in trailers] == lines
+    assert [trailer.value for trailer in trailers] == [b"2", b"NhCmhg==", b"1"]
+    assert own.name == b"x-amz-trailer-signature"
+    read_by_bytes(body, 5, names=names)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"x-amz-meta-a:1\nx-amz-checksum-crc32:NhCmhg==\r\n",
+        b"x-amz-meta-a:1\n\nx-amz-checksum-crc32:NhCmhg==\n\r\n",
+        b"x-amz-meta-a:1\n x-amz-checksum-crc32:NhCmhg==\n\r\n",
+        b"x-amz-meta-a:1\rx-amz-checksum-crc32:NhCmhg==\n\r\n",
+        b"x-amz-meta-a:1\nx-amz-meta-a:1\n\r\n",
+        b"x-amz-meta-a:1\nx-amz-other:1\n\r\n",
+    ],
+)
+def test_nothing_else_separates_trailers(lines: bytes) -> None:
+    names = CHECKSUM | {b"x-amz-meta-a"}
+    refusal(chunk(b"5", b"hello") + b"0" + EXTENSION + b"\r\n" + lines + SIGNED, names=names)
+
+
+def test_a_signature_does_not_follow_on_a_bare_line_feed() -> None:
+    refusal(chunk(b"5", b"hello") + b"0" + EXTENSION + b"\r\nx-amz-checksum-crc32:NhCmhg==\n" + SIGNED, names=CHECKSUM)
+
+
 @given(st.data())
 def test_how_a_body_is_cut_changes_nothing(data: st.DataObject) -> None:
     contents = [b"\r\n0;chunk-signature=" + b"x" * 64 + b"\r\n\r\n", b"0\r\n\r\n\r\nx\n\n"]

@@ -27,7 +27,11 @@ def play_s3(
 
     async def in_front_of_s3(scene: Scene) -> None:
         scene.context.route.payload = PayloadRules(
-            service=service, is_tls=is_tls, setting=setting, memory_limit_bytes=options.get("memory_limit_bytes", 1024)
+            service=service,
+            is_tls=is_tls,
+            setting=setting,
+            memory_limit_bytes=options.get("memory_limit_bytes", 1024),
+            least_chunked_bytes=0,
         )
         await run(scene)
 

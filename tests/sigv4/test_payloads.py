@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aws_signing_proxy.sigv4.chunks import STREAMING, STREAMING_TRAILER
+from aws_signing_proxy.sigv4.chunks import CHUNK_BYTES, STREAMING, STREAMING_TRAILER
 from aws_signing_proxy.sigv4.payloads import (
     SERVICES,
     UNSIGNED,
@@ -36,7 +36,9 @@ def way(
     declared: bytes | None = None,
     decoded_length: int | None = None,
 ) -> Way:
-    rules = PayloadRules(service=service, is_tls=is_tls, setting=setting, memory_limit_bytes=SMALL)
+    rules = PayloadRules(
+        service=service, is_tls=is_tls, setting=setting, memory_limit_bytes=SMALL, least_chunked_bytes=0
+    )
     if rules.is_plain(-1 if length is None else length, declared):
         return Way.HELD
     return rules.way(
@@ -77,6 +79,13 @@ def test_for_s3_only_objects_and_parts_with_a_length_go_in_chunks() -> None:
     assert way(length=None) is Way.HELD
     assert way(is_tls=False) is Way.HELD
     assert way(is_tls=False, setting=CHUNKED) is Way.CHUNKED
+
+
+def test_what_fits_into_one_chunk_is_not_sent_in_chunks() -> None:
+    """CreateBucket's document looks like an object, and has a few hundred bytes."""
+    rules = PayloadRules(service="s3", is_tls=True, setting=AUTO, memory_limit_bytes=0)
+    assert rules.way(method=b"PUT", canonical_query=b"", length=CHUNK_BYTES) is Way.HELD
+    assert rules.way(method=b"PUT", canonical_query=b"", length=CHUNK_BYTES + 1) is Way.CHUNKED
 
 
 def test_unsigned_is_for_every_request_with_a_length() -> None:

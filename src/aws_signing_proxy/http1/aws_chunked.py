@@ -22,7 +22,7 @@ _SIZE_LINE = re.compile(rb"(0|[1-9A-Fa-f][0-9A-Fa-f]{0,14});chunk-signature=[0-9
 _MAX_SIZE_LINE_BYTES = 15 + len(b";chunk-signature=") + 64 + 2
 _TRAILER_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)"
-    rb"[ \t]*(\r\n|\n\r\n)"
+    rb"[ \t]*(\r\n|\n\r\n|\n)"
 )
 _TRAILER_SIGNATURE = b"x-amz-trailer-signature"
 _SIGNATURE = re.compile(rb"[0-9A-Fa-f]{64}")
@@ -135,7 +135,8 @@ class AwsChunkedReader:
         if len(self._line) + end - position > limit:
             raise _malformed(f"a line in it is longer than {limit} bytes")
         self._line += data[position:end]
-        # A trailer may end with LF CR LF: AWS's own example does, and clients that were written after it.
+        # A trailer may end with LF CR LF: AWS's own example does, and clients that were written after it. Of several
+        # (minio-go) all but the last end with LF alone, and come here together.
         if line_end >= 0 and self._line.endswith(b"\r\n"):
             line, self._line = self._line, b""
             if self._is_in_trailers:
@@ -180,9 +181,15 @@ class AwsChunkedReader:
         if line == b"\r\n":
             self._end_trailers()
             return
-        match = _TRAILER_LINE.fullmatch(line)
-        if match is None:
-            raise _malformed("a trailer is not a name, a colon and a value")
+        position = 0
+        while position < len(line):
+            match = _TRAILER_LINE.match(line, position)
+            if match is None or (position and match[3] == b"\r\n"):
+                raise _malformed("a trailer is not a name, a colon and a value")
+            position = match.end()
+            self._add_trailer(match)
+
+    def _add_trailer(self, match: re.Match[bytes]) -> None:
         if self.trailers and self.trailers[-1].name == _TRAILER_SIGNATURE:
             raise _malformed("a trailer comes behind the trailers' signature")
         name = match[1].lower()
@@ -194,7 +201,7 @@ class AwsChunkedReader:
             raise _malformed("it has a trailer that X-Amz-Trailer does not announce")
         elif any(name == trailer.name for trailer in self.trailers):
             raise _malformed("a trailer occurs twice")
-        self.trailers.append(Trailer(line, name, match[2]))
+        self.trailers.append(Trailer(match[0], name, match[2]))
 
     def _end_trailers(self) -> None:
         if not self.trailers or self.trailers[-1].name != _TRAILER_SIGNATURE:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from aws_signing_proxy.sigv4.chunks import STREAMING, STREAMING_TRAILER
+from aws_signing_proxy.sigv4.chunks import CHUNK_BYTES, STREAMING, STREAMING_TRAILER
 
 __all__ = [
     "SERVICES",
@@ -128,16 +128,35 @@ class PayloadRules:
     """The rules for one target: a service, over TLS or not, and what the operator wants.
 
     `memory_limit_bytes`: bodies up to this size are held and signed, whatever the setting, since they can be hashed
-    as fast as they come, and sent again.
+    as fast as they come, and sent again. `least_chunked_bytes`: bodies up to this size do not go in chunks, whatever
+    that limit: in one chunk a body is held as well, and what looks like an object and is none (CreateBucket's document)
+    is short.
     """
 
-    __slots__ = ("_holds_all", "_is_tls", "_large", "is_always_unsigned", "memory_limit_bytes", "payloads")
+    __slots__ = (
+        "_holds_all",
+        "_is_tls",
+        "_large",
+        "_least_chunked",
+        "is_always_unsigned",
+        "memory_limit_bytes",
+        "payloads",
+    )
 
-    def __init__(self, *, service: str, is_tls: bool, setting: PayloadSetting, memory_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        is_tls: bool,
+        setting: PayloadSetting,
+        memory_limit_bytes: int,
+        least_chunked_bytes: int = CHUNK_BYTES,
+    ) -> None:
         self.payloads = payloads_of(service)
         self.memory_limit_bytes = memory_limit_bytes
         self.is_always_unsigned = self.payloads.must_be_unsigned
         self._is_tls = is_tls
+        self._least_chunked = least_chunked_bytes
         self._holds_all = setting is PayloadSetting.SIGNED
         self._large = setting
         if setting is PayloadSetting.AUTO:
@@ -183,7 +202,11 @@ class PayloadRules:
         is_small = length is not None and length <= self.memory_limit_bytes
         # S3 wants the length in the head: it answers 411 or 501 where it is not there.
         is_held = is_small or ((length is None or self._holds_all) and not self.is_always_unsigned)
-        is_object = method == b"PUT" and _QUERY_OF_OBJECT.fullmatch(canonical_query) is not None
+        is_object = (
+            method == b"PUT"
+            and (length or 0) > self._least_chunked
+            and _QUERY_OF_OBJECT.fullmatch(canonical_query) is not None
+        )
         if is_held:
             way = Way.HELD
         elif self.is_always_unsigned:
