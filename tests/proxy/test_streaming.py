@@ -235,6 +235,43 @@ def test_a_request_is_not_sent_again_when_its_body_is_gone_or_it_is_not_idempote
     play_s3(run, setting=PayloadSetting.UNSIGNED)
 
 
+def test_a_streamed_body_goes_on_a_connection_that_was_used_just_now_or_on_a_fresh_one() -> None:
+    """What was idle for longer may be closing at this moment, and the body cannot be sent twice."""
+
+    async def run(scene: Scene) -> None:
+        await _with_used_connection(scene)
+        scene.now += 2.9
+        client = await _begin(scene)
+        client.send(BODY)
+        assert content_of(scene.service(0).take()) == BODY
+        scene.respond(OK)
+        scene.now += 3.1
+        await _begin(scene)
+        assert scene.service(0).take() == b""
+        assert scene.service(1).take().startswith(b"PUT ")
+        # For what is held it is good enough.
+        other = scene.client()
+        other.send(GET)
+        assert scene.service(0).take().startswith(b"GET ")
+        scene.respond(OK)
+
+    play_s3(run)
+
+
+def test_where_no_more_connections_may_be_opened_an_idle_one_makes_room_for_a_fresh_one() -> None:
+    async def run(scene: Scene) -> None:
+        await _with_used_connection(scene)
+        scene.now += 3.1
+        client = await _begin(scene)
+        assert scene.service(0).is_closed
+        client.send(BODY)
+        assert content_of(scene.service(1).take()) == BODY
+        scene.respond(OK, 1)
+        assert client.take() == OK
+
+    play_s3(run, max_upstream=1)
+
+
 def test_a_body_that_is_lost_to_a_fresh_connection_goes_on_when_more_of_it_comes_meanwhile() -> None:
     async def run(scene: Scene) -> None:
         await _with_used_connection(scene)

@@ -116,7 +116,11 @@ class Exchange(ExchangeEnd):
         if self._context.route.credentials.current is None and usable_credentials(self._context) is None:
             wait_for_credentials(self._context, self._client, self)
             return
-        connection = None if self.needs_fresh else self._context.route.upstream.take(self._context.clock())
+        upstream = self._context.route.upstream
+        connection = None
+        if not self.needs_fresh:
+            take = upstream.take_recent if self.is_streamed else upstream.take
+            connection = take(self._context.clock())
         if connection is not None:
             try:
                 self._transmit(connection)
@@ -369,10 +373,6 @@ class Exchange(ExchangeEnd):
         if self._connection is not None:
             self._client.wait_at_most(self._context.limits.progress_timeout_seconds, Limit.PROGRESS_TIMEOUT)
             self._connection.resume_reading()
-
-    def is_client_waiting(self, limit: Limit, *, is_paused: bool) -> bool:
-        """Whether a streamed request waits for something else than the client; `is_paused`: that is not read from."""
-        return is_paused or self.has_response or limit is not Limit.PROGRESS_TIMEOUT
 
     def on_deadline(self, limit: Limit) -> None:
         """Nothing has changed for too long."""

@@ -7,6 +7,7 @@ import logging
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.errors import DownstreamError, ErrorCode, ProxyError
 from aws_signing_proxy.http1.request import RequestHead
+from aws_signing_proxy.observe.counters import Limit
 from aws_signing_proxy.proxy import limit_errors
 from aws_signing_proxy.proxy.body import ReceivedBody
 from aws_signing_proxy.proxy.context import Context
@@ -71,6 +72,10 @@ class ExchangeEnd:
     def has_response(self) -> bool:
         """Whether the client has been given the response's head: no other answer is possible any more."""
         return self._relay is not None and self._relay.has_begun
+
+    def is_client_waiting(self, limit: Limit, *, is_paused: bool) -> bool:
+        """Whether a streamed request waits for something else than the client; `is_paused`: that is not read from."""
+        return is_paused or self.has_response or limit is not Limit.PROGRESS_TIMEOUT
 
     # Every way out
 

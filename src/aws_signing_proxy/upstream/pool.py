@@ -68,6 +68,11 @@ class Pool(Generic[C, W]):
         """Take the idle connection that was used last, or None."""
         return self._idle.pop() if self._idle else None
 
+    @property
+    def last_used(self) -> C | None:
+        """The idle connection that `take` would take."""
+        return self._idle[-1] if self._idle else None
+
     def enqueue(self, waiter: W) -> None:
         """Let `waiter` wait for its turn."""
         self._waiters.append(waiter)

@@ -18,6 +18,8 @@ __all__ = ["ConnectionWaiter", "Upstream"]
 
 # How long a connection that is not used again may take to send what it still holds.
 _FLUSH_SECONDS = 5.0
+# A service closes what was idle for its own time, S3 and Node's servers after some 5 s, balancers after a minute.
+_RECENT_SECONDS = 3.0
 # Connections opened together must not all be due for replacement together.
 _AGE_JITTER = 0.1
 _WARM_UP_SECONDS = 5.0
@@ -93,6 +95,11 @@ class Upstream:
             pool.closed(connection)
             connection.close()
         return None
+
+    def take_recent(self, now: float) -> UpstreamConnection | None:
+        """Take an idle connection that hardly can be closing at this moment, or None: for what cannot be sent twice."""
+        last_used = self._pool.last_used
+        return None if last_used is None or now - last_used.idle_since > _RECENT_SECONDS else self.take(now)
 
     def wait(self, waiter: ConnectionWaiter) -> None:
         """Call `waiter` back with a connection, or with the reason why there is none."""
