@@ -57,6 +57,22 @@ def test_where_it_would_listen_is_told(environ: dict[str, str], told: str) -> No
     assert f"listens on   {told}\n" in check(ELASTIC | PAIR | environ)[1]
 
 
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (ELASTIC, "held until they are whole, then signed (ASP_PAYLOAD=auto)"),
+        ({"ASP_TARGET_URL": "https://s3.eu-central-1.amazonaws.com", "ASP_SERVICE": "s3"}, "in chunks, each signed"),
+        ({"ASP_TARGET_URL": "http://127.0.0.1:9000", "ASP_SERVICE": "s3"}, "then signed (ASP_PAYLOAD=auto)"),
+        ({"ASP_TARGET_URL": "https://a.test", "ASP_SERVICE": "s3", "ASP_PAYLOAD": "signed"}, "(ASP_PAYLOAD=signed)"),
+        ({"ASP_TARGET_URL": "https://a.test", "ASP_SERVICE": "vpc-lattice-svcs"}, "not part of the signature"),
+    ],
+)
+def test_what_becomes_of_large_bodies_is_told(environ: dict[str, str], told: str) -> None:
+    (line,) = [line for line in check(environ | PAIR)[1].splitlines() if line.startswith("  large bodies ")]
+    assert told in line
+    assert len(line) <= 115
+
+
 def test_of_credentials_only_the_source_four_characters_and_the_expiry_are_told() -> None:
     _, text = check(ELASTIC | PAIR | {"AWS_CREDENTIAL_EXPIRATION": "2023-11-14T23:13:20Z"})
     assert "source       environment (provider awstoken)" in text

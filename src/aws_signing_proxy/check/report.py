@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from aws_signing_proxy.check.credentials import check_credentials
 from aws_signing_proxy.check.host_names import host_name_warnings
 from aws_signing_proxy.config.connection_rules import proxy_on_the_way
+from aws_signing_proxy.payload_choice import payload_rules
+from aws_signing_proxy.sigv4.payloads import PayloadSetting
 
 if TYPE_CHECKING:
     from aws_signing_proxy.config.loading import Loaded
@@ -27,6 +29,11 @@ _COLUMNS: Final = 100
 _INDENT: Final = 2
 _TOLD_ALWAYS: Final = ("target_url", "service", "region")
 _NOT_OK: Final = 2
+_WAYS: Final = {
+    PayloadSetting.SIGNED: "held until they are whole, then signed",
+    PayloadSetting.CHUNKED: "objects and parts streamed in chunks, each signed; others held, then signed",
+    PayloadSetting.UNSIGNED: "streamed, and not part of the signature",
+}
 
 
 def run_check(
@@ -57,6 +64,7 @@ def run_check(
         echo(f"  way there    {way}")
     echo(f"  listens on   {_listening(settings)}")
     echo(f"  management   {_address(settings.mgmt_bind_address, settings.mgmt_port)}")
+    echo(f"  large bodies {_large_bodies(settings)}")
     for name, shown, source in loaded.given():
         if name not in _TOLD_ALWAYS:
             tell(f"{name} = {shown} ({source})")
@@ -98,6 +106,11 @@ def _listening(settings: Settings) -> str:
     if settings.tls_cert is None:
         return where
     return f"{where}, TLS{'' if settings.tls_client_ca is None else ' with certificates of clients'}"
+
+
+def _large_bodies(settings: Settings) -> str:
+    """Return what becomes of bodies over ASP_BODY_MEMORY_LIMIT."""
+    return f"{_WAYS[payload_rules(settings).large]} (ASP_PAYLOAD={settings.payload})"
 
 
 def _way(settings: Settings) -> str | None:

@@ -130,18 +130,11 @@ class PayloadRules:
     `memory_limit_bytes`: bodies up to this size are held and signed, whatever the setting, since they can be hashed
     as fast as they come, and sent again. `least_chunked_bytes`: bodies up to this size do not go in chunks, whatever
     that limit: in one chunk a body is held as well, and what looks like an object and is none (CreateBucket's document)
-    is short.
+    is short. `large`: the mode of bodies that are longer, never AUTO.
     """
 
-    __slots__ = (
-        "_holds_all",
-        "_is_tls",
-        "_large",
-        "_least_chunked",
-        "is_always_unsigned",
-        "memory_limit_bytes",
-        "payloads",
-    )
+    __slots__ = ("_holds_all", "_is_tls", "_least_chunked", "is_always_unsigned", "large", "memory_limit_bytes",
+                 "payloads")  # fmt: skip
 
     def __init__(
         self,
@@ -158,9 +151,9 @@ class PayloadRules:
         self._is_tls = is_tls
         self._least_chunked = least_chunked_bytes
         self._holds_all = setting is PayloadSetting.SIGNED
-        self._large = setting
+        self.large = setting
         if setting is PayloadSetting.AUTO:
-            self._large = self.payloads.auto if is_tls else PayloadSetting.SIGNED
+            self.large = self.payloads.auto if is_tls else PayloadSetting.SIGNED
 
     def problem(self, declared: bytes | None, *, is_aws_chunked: bool) -> str | None:
         """Return a sentence where what the client says of its payload is no payload mode of S3; None otherwise.
@@ -213,9 +206,9 @@ class PayloadRules:
             way = Way.UNSIGNED
         elif declared is not None and _HEX_SHA256.fullmatch(declared):
             way = Way.DECLARED
-        elif self._large is PayloadSetting.UNSIGNED:
+        elif self.large is PayloadSetting.UNSIGNED:
             way = Way.UNSIGNED
-        elif self._large is PayloadSetting.CHUNKED and is_object:
+        elif self.large is PayloadSetting.CHUNKED and is_object:
             way = Way.CHUNKED
         else:
             way = Way.HELD
