@@ -122,19 +122,50 @@ def test_a_client_waits_while_the_upstream_takes_no_more() -> None:
     play_s3(run, high_water=4096)
 
 
-def test_clients_wait_while_all_bodies_together_hold_too_much() -> None:
+def test_uploads_that_stand_still_hold_up_no_others_also_where_they_hold_all_the_memory() -> None:
     async def run(scene: Scene) -> None:
-        stalled, other = await _begin(scene), await _begin(scene)
+        stalled = [await _begin(scene) for _ in range(3)]
+        for client in stalled:
+            client.send(BODY[:CHUNK_BYTES])
+            # One read of each is on its way, and no more.
+            assert not _is_read(client)
+        held = scene.counters.body_memory_bytes
+        assert held > CHUNK_BYTES
+        other = await _begin(scene)
+        sent = b""
+        for start in range(0, len(BODY), CHUNK_BYTES):
+            assert _is_read(other)
+            other.send(BODY[start : start + CHUNK_BYTES])
+            sent += scene.service(3).take()
+            assert scene.counters.body_memory_bytes == held
+        assert content_of(sent) == BODY
+        scene.respond(OK, 3)
+        assert other.take() == OK
+        small = scene.client()
+        small.send(head(10) + b"x" * 10)
+        await scene.until(lambda: scene.service(3).written.endswith(b"x" * 10))
+        scene.respond(OK, 3)
+        assert small.take() == OK
+
+    play_s3(run, high_water=CHUNK_BYTES, memory_total_bytes=CHUNK_BYTES)
+
+
+def test_bodies_that_go_to_disk_are_not_held_up_by_uploads_that_stand_still() -> None:
+    async def run(scene: Scene) -> None:
+        stalled = await _begin(scene)
         stalled.send(BODY[:CHUNK_BYTES])
-        other.send(BODY[:10])
-        assert not _is_read(other)
-        scene.service(0).take()
-        assert _is_read(other)
-        other.send(BODY[10:])
-        scene.service(1).take()
-        stalled.lose()
-        other.lose()
-        await scene.settle()
+        assert not _is_read(stalled)
+        client = await _begin(scene, method=b"POST")
+        for start in range(0, len(BODY), CHUNK_BYTES):
+            client.send(BODY[start : start + CHUNK_BYTES])
+            await scene.until(lambda: _is_read(client))
+        sent = bytearray()
+        while not sent.endswith(BODY):
+            await scene.settle()
+            if len(scene.connector.transports) > 1:
+                sent += scene.service(1).take()
+        scene.respond(OK, 1)
+        await scene.until(lambda: client.transport.written == OK)
 
     play_s3(run, high_water=CHUNK_BYTES, memory_total_bytes=CHUNK_BYTES)
 

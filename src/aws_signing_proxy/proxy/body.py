@@ -46,7 +46,7 @@ class BodyLimits:
 class BodyMemory:
     """The memory that all request bodies together may take.
 
-    `disk_bound`: bytes of it that are being written away, to the disk or, of streamed bodies, to the upstream.
+    `disk_bound`: bytes of it that are being written away to the disk, which takes them sooner or later.
     """
 
     __slots__ = ("_counters", "_limit", "_waiting", "disk_bound", "used")
@@ -76,7 +76,7 @@ class BodyMemory:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether clients whose bodies go to disk, or on, should wait until others' are written.
+        """Whether clients whose bodies go to disk should wait until others' are written.
 
         With nothing on its way out it is other clients who hold the memory, for as long as they please:
         waiting for them would be for ever, and one read at a time goes through.

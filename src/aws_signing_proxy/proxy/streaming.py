@@ -3,7 +3,9 @@
 What is kept of it: what came before the upstream connection was there, a chunk that is to be signed as a whole, what
 the upstream does not take at once, and its beginning, as long as that is all that has come: so it can be sent once more
 where the service refuses it early, or a connection of the pool turns out to be closed. All of it counts in the memory
-of all bodies; while that is used up, or the upstream takes no more, the client is not read from.
+of all bodies. While the upstream takes no more, the client is not read from; so each body has one read on its way at
+most, and may have it also where that memory is used up: what others hold for a service that stands still is no reason
+to wait, for nobody knows how long they will.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ class StreamedBody:
 
     __slots__ = (
         "_connection",
-        "_counted_in_flight",
         "_encoder",
         "_exchange",
         "_held",
@@ -64,7 +65,7 @@ class StreamedBody:
         self._keep_bytes = keep_bytes
         self._kept = bytearray()
         self._held = 0
-        self._in_flight = self._counted_in_flight = 0
+        self._in_flight = 0
         self._is_finished = False
         self._is_on_hold = False
         self._is_closed = False
@@ -184,10 +185,6 @@ class StreamedBody:
             self._in_flight += len(data)
             self.can_take_more = False
         self._account()
-        if self._memory.is_exhausted:
-            self.can_take_more = False
-            if not self._in_flight:
-                self._memory.call_when_free(self._let_client_go_on)
 
     def _send_end(self, connection: UpstreamConnection) -> None:
         assert self._encoder is not None
@@ -202,9 +199,6 @@ class StreamedBody:
             return
         if self._connection is None or self._connection.is_write_paused:
             return  # `start` or `on_writable` comes back here
-        if self._memory.is_exhausted:
-            self._memory.call_when_free(self._let_client_go_on)
-            return
         self.can_take_more = True
         self._on_room()
 
@@ -213,10 +207,7 @@ class StreamedBody:
         encoder = self._encoder
         held = len(self._kept) + self._in_flight + (0 if encoder is None else encoder.held_bytes)
         change, self._held = held - self._held, held
-        memory = self._memory
-        memory.disk_bound += self._in_flight - self._counted_in_flight
-        self._counted_in_flight = self._in_flight
         if change > 0:
-            memory.take(change)
+            self._memory.take(change)
         elif change < 0:
-            memory.give(-change)
+            self._memory.give(-change)
