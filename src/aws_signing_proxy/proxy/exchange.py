@@ -116,11 +116,11 @@ class Exchange(ExchangeEnd):
         if self._context.route.credentials.current is None and usable_credentials(self._context) is None:
             wait_for_credentials(self._context, self._client, self)
             return
-        upstream = self._context.route.upstream
         connection = None
-        if not self.needs_fresh:
-            take = upstream.take_recent if self.is_streamed else upstream.take
-            connection = take(self._context.clock())
+        if self.is_streamed and not self.needs_fresh:
+            connection = self._context.route.upstream.take_recent(self._context.clock())
+        elif not self.needs_fresh:
+            connection = self._context.route.upstream.take(self._context.clock())
         if connection is not None:
             try:
                 self._transmit(connection)
