@@ -2,7 +2,7 @@
 # A stamp in .venv tells what is installed, so the second run starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench wheel clean
+.PHONY: help demo test lint format docs bench counts wheel clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,8 +35,11 @@ docs: $(VENV)/.run ## Write the generated pages anew
 	$(BIN)/python -m aws_signing_proxy.config.reference --write docs/configuration.md
 	$(BIN)/python -m aws_signing_proxy.observe.metrics > $(VENV)/metrics.md && mv $(VENV)/metrics.md docs/metrics.md
 
-bench: $(VENV)/.test ## Measure CPU time, memory and start-up
+bench: $(VENV)/.test ## Measure everything, half an hour (BENCH_ARGS='--quick --only cost' less)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+counts: $(VENV)/.test ## Compare instructions of the request's path with the record (COUNTS_ARGS=--record)
+	$(BIN)/python -m bench.instructions $(COUNTS_ARGS)
 
 wheel: $(VENV)/.run ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
