@@ -1,17 +1,18 @@
 """What the request's path does, one behaviour at a time, without sockets: real objects, and transports that take bytes.
 
 `bench.hot_path` measures the time of each, `bench.instructions` counts its instructions. A behaviour is a function
-without arguments that does its work once; before the first one is called, `scene` builds everything that they share.
+without arguments that does its work once; `scene` builds everything that they share.
 Clocks stand still, so that the same is done each time: a signature's date never changes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import itertools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -126,13 +127,13 @@ def _context_of(application: Application) -> Context:
     return application.server._context  # noqa: SLF001 - a bench may look inside
 
 
-def scene(loop: asyncio.AbstractEventLoop) -> dict[str, Behaviour]:
-    """Return every behaviour by its name, ready to be called; the calibration is the first."""
-    application, authority = loop.run_until_complete(_application()), trustme.CA()
-    behaviours: dict[str, Behaviour] = {CALIBRATION: calibrate}
-    behaviours |= _whole_requests(application, authority)
-    behaviours |= _parts(application)
-    return behaviours
+@contextlib.contextmanager
+def scene() -> Iterator[dict[str, Behaviour]]:
+    """Yield every behaviour by its name, ready to be called; the calibration is the first."""
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        application = loop.run_until_complete(_application())
+        yield {CALIBRATION: calibrate} | _whole_requests(application, trustme.CA()) | _parts(application)
+        loop.run_until_complete(application.credentials.stop())
 
 
 async def _application() -> Application:

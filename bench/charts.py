@@ -7,6 +7,7 @@ its numbers only.
 
 from __future__ import annotations
 
+import itertools
 import math
 from html import escape
 
@@ -29,6 +30,7 @@ _STYLE = """
     .grid { stroke: #d0d7de; }
     .spread { stroke: #1f2328; stroke-width: 1.5; }
     .s0 { fill: #8c959f; } .s1 { fill: #bf8700; } .s2 { fill: #0969da; } .s3 { fill: #8250df; } .s4 { fill: #1a7f37; }
+    .s5 { fill: #cf222e; } .s6 { fill: #bf3989; }
     @media (prefers-color-scheme: dark) {
       .paper { fill: #0d1117; stroke: #30363d; }
       text { fill: #e6edf3; }
@@ -36,9 +38,12 @@ _STYLE = """
       .grid { stroke: #30363d; }
       .spread { stroke: #e6edf3; }
       .s0 { fill: #6e7681; } .s1 { fill: #d29922; } .s2 { fill: #388bfd; } .s3 { fill: #a371f7; } .s4 { fill: #3fb950; }
+      .s5 { fill: #f85149; } .s6 { fill: #db61a2; }
     }
 """
-_COLOURS = 5
+# So that the same one has the same colour in every picture; whoever is not here gets the next of the rest.
+_CLASSES = {"nginx": "s0", "quiet": "s0", "haproxy": "s1", "proxy": "s2", "during": "s2", "direct": "s4"}
+_OTHERS = ("s3", "s5", "s6")
 
 
 def round_limit(value: float) -> float:
@@ -71,17 +76,22 @@ def render(chart: Chart) -> str:
         top = _TOP + row * group
         middle = top + _BAR * len(chart["series"]) / 2 + 5
         lines.append(f'  <text x="{_LABEL_WIDTH - 12}" y="{middle:.1f}" text-anchor="end">{escape(label)}</text>')
-        for index, series in enumerate(chart["series"]):
+        for index, (series, colour) in enumerate(zip(chart["series"], _classes(chart), strict=True)):
             bar = series["bars"][row]
             if bar is not None:
-                lines += _bar(bar, index, top + index * _BAR, plot / limit)
+                lines += _bar(bar, colour, top + index * _BAR, plot / limit)
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _classes(chart: Chart) -> list[str]:
+    others = itertools.cycle(_OTHERS)
+    return [_CLASSES.get(series["name"]) or next(others) for series in chart["series"]]
 
 
 def _legend(chart: Chart) -> list[str]:
     lines, x = [], 24
-    for index, series in enumerate(chart["series"]):
-        lines.append(f'  <rect class="s{index % _COLOURS}" x="{x}" y="50" width="12" height="12" rx="2"/>')
+    for series, colour in zip(chart["series"], _classes(chart), strict=True):
+        lines.append(f'  <rect class="{colour}" x="{x}" y="50" width="12" height="12" rx="2"/>')
         lines.append(f'  <text x="{x + 18}" y="61">{escape(series["name"])}</text>')
         x += 44 + 9 * len(series["name"])
     return lines
@@ -97,10 +107,9 @@ def _grid(limit: float, unit: str, plot: int, height: int) -> list[str]:
     return lines
 
 
-def _bar(bar: Figure, index: int, top: float, scale: float) -> list[str]:
+def _bar(bar: Figure, colour: str, top: float, scale: float) -> list[str]:
     width, middle = bar["value"] * scale, top + (_BAR - 3) / 2
     shown = max(0.0, width)
-    colour = f"s{index % _COLOURS}"
     lines = [f'  <rect class="{colour}" x="{_LABEL_WIDTH}" y="{top}" width="{shown:.1f}" height="{_BAR - 3}" rx="2"/>']
     # A spread beyond the axis ends at the value's text; the tables have its figures.
     low, high = (min(max(0.0, bar[key] * scale), _WIDTH - _LABEL_WIDTH - _VALUE_WIDTH + 8) for key in ("low", "high"))

@@ -105,7 +105,7 @@ def everybody(peers: tuple[Peer, ...], *, with_haproxy: bool = True) -> list[Con
 
 @contextlib.contextmanager
 def started(contestants: list[Contestant], service: Service, *, tls: bool) -> Iterator[dict[str, Program]]:
-    """Run all of them at once, on a core that loads and service leave to them: they are loaded in turn."""
+    """Run all of them at once; they are loaded in turn."""
     with contextlib.ExitStack() as stack:
         programs = {}
         for contestant in contestants:

@@ -34,7 +34,7 @@ class Standing(NamedTuple):
     remark: str
 
 
-_NGINX = "of nginx's"
+_NGINX = "× nginx"
 GOALS = (
     Goal("CPU per request, POST 1 KB, TLS upstream", "cost.tls.cpu_ratio", 1.5, _NGINX),
     Goal("the same, plain upstream", "cost.plain.cpu_ratio", 1.6, _NGINX),
@@ -42,7 +42,7 @@ GOALS = (
         "requests/s of one core over TLS, beside the original Go proxy",
         "cost.tls.requests_per_second.original",
         10,
-        "times",
+        "×",
         is_upper=False,
     ),
     Goal("p99 at 32 connections, POST 1 KB, TLS upstream", "cost.tls.p99_ratio", 2, _NGINX),
@@ -53,14 +53,14 @@ GOALS = (
     Goal("1 GiB PUT under a declared hash", "bulk.declared.ratio", 0.7, _NGINX, is_upper=False),
     Goal("1 GiB PUT, unsigned trailers", "bulk.verbatim.ratio", 0.7, _NGINX, is_upper=False),
     Goal("1 GiB PUT, the client's chunks signed anew", "bulk.resigned.ratio", 0.7, _NGINX, is_upper=False),
-    Goal("two workers: CPU per request", "scaling.cpu_ratio", 1.05, "of one worker's"),
+    Goal("two workers: CPU per request", "scaling.cpu_ratio", 1.05, "× one worker's"),
     Goal("two workers: connections spread, farthest from the mean", "scaling.unevenness", 0.2, "of the mean"),
-    Goal("two workers: requests/s", "scaling.requests_ratio", 1.8, "of one worker's", is_upper=False),
+    Goal("two workers: requests/s", "scaling.requests_ratio", 1.8, "× one worker's", is_upper=False),
     Goal("idle memory, one worker", "memory.idle_mib.proxy", 40, "MiB"),
     Goal("each further worker", "scaling.worker_mib", 20, "MiB"),
     Goal("start to first response", "start.ms", 300, "ms"),
     Goal("an idle connection", "memory.connection_kib.proxy", 12, "KiB"),
-    Goal("CPU per request with a thousand connections", "flat.connections_ratio", 1.15, "of that with 32"),
+    Goal("CPU per request with a thousand connections", "flat.connections_ratio", 1.15, "× with 32"),
     Goal("one more header field", "flat.field_us", 0.5, "µs"),
     Goal("one more route", "flat.route", 0, "µs"),
 )

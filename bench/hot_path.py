@@ -9,7 +9,6 @@ what does not depend on the machine's mood there is `bench.instructions`.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import cProfile
 import gc
 import pstats
@@ -43,15 +42,15 @@ def main() -> None:
     parser.add_argument("--behaviour", metavar="NAME", help="only those whose names contain this")
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
     given = parser.parse_args()
-    behaviours = scene(asyncio.new_event_loop())
-    chosen = {name: each for name, each in behaviours.items() if (given.behaviour or "") in name}
-    if not chosen:
-        parser.error(f"no behaviour's name contains {given.behaviour!r}; there are: {', '.join(behaviours)}")
-    gc.freeze()
-    for name, behaviour in chosen.items():
-        print(f"{name:46} {best_microseconds(behaviour):8.2f} µs", flush=True)
-        if given.profile:
-            profile(behaviour)
+    with scene() as behaviours:
+        chosen = {name: each for name, each in behaviours.items() if (given.behaviour or "") in name}
+        if not chosen:
+            parser.error(f"no behaviour's name contains {given.behaviour!r}; there are: {', '.join(behaviours)}")
+        gc.freeze()
+        for name, behaviour in chosen.items():
+            print(f"{name:46} {best_microseconds(behaviour):8.2f} µs", flush=True)
+            if given.profile:
+                profile(behaviour)
 
 
 if __name__ == "__main__":

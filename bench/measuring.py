@@ -36,6 +36,7 @@ class Effort:
     bulk_at_once_mib: int
     idle_connections: int
     starts: int
+    field_counts: tuple[int, ...] = (5, 20, 60)
     slow_sts_seconds: float = 2.0
     settle_seconds: float = 1.0
     has_warm_up: bool = True
@@ -50,7 +51,7 @@ FULL = Effort(
     connections=(1, 32, 256),
     many_connections=1000,
     open_seconds=6.0,
-    disturbed_seconds=40.0,
+    disturbed_seconds=30.0,
     bulk_mib=1024,
     bulk_modes=("GET", "chunked", "unsigned", "declared", "verbatim", "resigned"),
     bulk_at_once=16,
@@ -60,20 +61,22 @@ FULL = Effort(
 )
 QUICK = Effort(
     name="quick",
-    rounds=2,
+    rounds=1,
     goal_rounds=3,
     seconds=1,
     body_kib=(0, 1),
     connections=(32,),
     many_connections=1000,
-    open_seconds=2.0,
-    disturbed_seconds=6.0,
+    open_seconds=1.5,
+    disturbed_seconds=5.0,
     bulk_mib=256,
     bulk_modes=("GET", "chunked", "unsigned"),
     bulk_at_once=4,
     bulk_at_once_mib=64,
     idle_connections=1000,
     starts=5,
+    field_counts=(5, 60),
+    slow_sts_seconds=1.0,
 )
 # For the test that every part still runs: its figures mean nothing.
 SMOKE = Effort(
@@ -92,6 +95,7 @@ SMOKE = Effort(
     bulk_at_once_mib=4,
     idle_connections=50,
     starts=1,
+    field_counts=(5, 60),
     slow_sts_seconds=0.2,
     settle_seconds=0.1,
     has_warm_up=False,

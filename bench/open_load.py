@@ -64,7 +64,11 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an offer; latencies in milliseconds. `late_ms`: how late the load itself sent, at its p99."""
+    """What came of an offer; latencies in milliseconds.
+
+    `good_per_second`: what was answered with 200 while the load lasted. `late_ms`: how late the load itself sent, at its
+    p99.
+    """
 
     offered_per_second: float
     good_per_second: float
@@ -82,12 +86,13 @@ def outcome_of(samples: list[Sample], offer: Offer) -> Outcome:
     good = [each for each in samples if each.status == 200]
     if not good:
         raise BenchError("no request of the load was answered with 200")
+    ends = min(each.due for each in samples) + offer.seconds
     latencies = sorted((each.answered - (each.due if offer.keeps_waiting else each.sent)) * 1000 for each in good)
     sent = [each for each in samples if not math.isnan(each.sent)]
     late = sorted((each.sent - each.due) * 1000 for each in sent)
     return Outcome(
         offered_per_second=len(samples) / offer.seconds,
-        good_per_second=len(good) / offer.seconds,
+        good_per_second=sum(each.answered <= ends for each in good) / offer.seconds,
         turned_away=len(samples) - len(sent),
         refused=len(sent) - len(good),
         p50_ms=quantile(latencies, 0.5),

@@ -5,6 +5,7 @@ python -m bench.page          (makes it anew from bench/results.json, without me
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -21,14 +22,17 @@ IMAGES = "images"
 BEGIN = "<!-- What follows is written by `make bench`; change it there. -->"
 END = "<!-- Written by hand from here on. -->"
 _LINE = 120
+_NUMBER = re.compile(r"\**-?\d|failed|$")
 
 
 def table_lines(table: Table) -> list[str]:
-    """Return a table as Markdown, its numbers to the right."""
+    """Return a table as Markdown, columns of numbers to the right."""
     # A row may tell of a name with a bar in it.
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in (table["columns"], *table["rows"])]
     lines = ["| " + " | ".join(row) + " |" for row in escaped]
-    return [lines[0], "|---|" + "---:|" * (len(table["columns"]) - 1), *lines[1:]]
+    columns = zip(*table["rows"], strict=True) if table["rows"] else [()] * len(table["columns"])
+    is_number = [number > 0 and all(map(_NUMBER.match, column)) for number, column in enumerate(columns)]
+    return [lines[0], "|" + "".join("---:|" if each else "---|" for each in is_number), *lines[1:]]
 
 
 def markdown(results: Results) -> str:
@@ -41,7 +45,7 @@ def markdown(results: Results) -> str:
             "they hold, where absolute figures move with the machine."
         ),
         "",
-        *table_lines(Table(title="", columns=["with", ""], rows=[[key, value] for key, value in run.items()])),
+        *(f"- {key}: {value}" for key, value in run.items()),
         "",
         "## Goals",
         "",

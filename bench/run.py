@@ -56,6 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", type=_parts, default=tuple(PARTS), metavar="PARTS", help=f"of {','.join(PARTS)}")
     parser.add_argument("--peer", type=_peer, action="append", default=[], metavar="NAME=COMMAND", dest="peers",
                         help="another signing proxy, with the same environment; repeatable")  # fmt: skip
+    parser.add_argument("--pin", action="store_true", help="keep loads and service off the cores of what is measured")
     parser.add_argument("--write", action="store_true", help="write the page also where the run is not a full one")
     parser.add_argument("--page", type=Path, default=PAGE, help="instead of docs/performance.md")
     parser.add_argument("--results", type=Path, default=RESULTS, help="instead of bench/results.json")
@@ -82,7 +83,7 @@ def _peer(text: str) -> Peer:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def measure(effort: Effort, parts: Sequence[str], peers: tuple[Peer, ...]) -> Results:
+def measure(effort: Effort, parts: Sequence[str], peers: tuple[Peer, ...], *, pins: bool = False) -> Results:
     """Measure some parts. Raises BenchError where something that is needed is not there, or fails."""
     began = time.monotonic()
 
@@ -92,11 +93,13 @@ def measure(effort: Effort, parts: Sequence[str], peers: tuple[Peer, ...]) -> Re
     ensure_tools(say)
     _raise_descriptor_limit()
     run = describe(effort.name)
+    run["cores"] = "the programs that are measured apart from all else" if pins else "shared by all"
     results = Results(run=run, parts={})
     place = _MEMORY_FOLDER if _MEMORY_FOLDER.is_dir() else None
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asp-bench-", dir=place)))
-        stack.enter_context(on_cores(load_cores()))
+        if pins:
+            stack.enter_context(on_cores(load_cores()))
         service = stack.enter_context(nginx_service(folder, large_bytes=effort.bulk_mib * MIB))
         bench = Bench(effort, service, peers, say)
         for name in parts:
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run it."""
     given = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        results = measure(given.effort, given.only, tuple(given.peers))
+        results = measure(given.effort, given.only, tuple(given.peers), pins=given.pin)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     print(markdown(results))

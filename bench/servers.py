@@ -63,7 +63,7 @@ def nginx_pass_through(service: Service, *, tls: bool, is_buffered: bool = True)
     upstream = service.open_tls_port if tls else service.open_port
     buffering = "" if is_buffered else "proxy_request_buffering off; proxy_buffering off;"
     config = f"""
-      upstream service {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 10000000; }}
+      upstream service {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 10000000; }}
       server {{ listen 127.0.0.1:{port}; location / {{
         proxy_pass {"https" if tls else "http"}://service; proxy_http_version 1.1; {buffering}
         proxy_set_header Connection ""; proxy_ssl_session_reuse on; }} }}"""
@@ -94,7 +94,7 @@ frontend clients
   bind 127.0.0.1:{port}
   default_backend service
 backend service
-  server service 127.0.0.1:{upstream} {towards} pool-max-conn 64
+  server service 127.0.0.1:{upstream} {towards} pool-max-conn 1024
 """
     )
     command = [path_of("haproxy"), "-db", "-f", str(config)]

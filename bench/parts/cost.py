@@ -14,9 +14,9 @@ TITLE = "The cost of a request"
 _TEXT = """\
 A closed loop (wrk), session token of 400 characters, default settings, metrics on, access log off. nginx and
 haproxy pass the requests on unsigned, with one worker and a keep-alive pool; the service refuses what is not
-signed. CPU is that of the whole process tree, kernel included. Where the machine has two cores or more, the
-measured program has one for itself. *busy* is how much of its core it used: where that is far below 100 %, wrk and
-the service were the slower ones, and what one core is good for is a million divided by the CPU time of a request."""
+signed. CPU is that of the whole process tree, kernel included; *busy* is how much of one core that is: where it is
+far below 100 %, wrk and the service were the slower ones, and what one core is good for is a million divided by the
+CPU time of a request."""
 
 
 def name_of(kib: int) -> str:

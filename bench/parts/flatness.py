@@ -16,15 +16,13 @@ GET over TLS on 32 connections. wrk sends one field by itself. A client sends th
 requests, and the proxy remembers what it made of them; with one that has another value each time (a request id,
 say) it reads all of them anew. There are no routes yet: all requests go to one target as one identity, so the cost
 of one more route is not there to be measured."""
-_FIELDS = (5, 20, 60)
 
 
 def measure(bench: Bench) -> Part:
     """Measure header fields, and connections."""
-    works = [Work(f"{count} header fields", fields=count - 1) for count in _FIELDS]
-    works += [
-        Work(f"{count}, one of them different each time", fields=count - 2, is_changing=True) for count in _FIELDS
-    ]
+    counts = bench.effort.field_counts
+    works = [Work(f"{count} header fields", fields=count - 1) for count in counts]
+    works += [Work(f"{count}, one of them different each time", fields=count - 2, is_changing=True) for count in counts]
     many = bench.effort.many_connections
     works += [GET.on(connections) for connections in (32, many)]
     loads: dict[str, dict[str, list[Load]]] = {}
@@ -37,7 +35,7 @@ def measure(bench: Bench) -> Part:
             loads[label] = bench.in_turn(programs, bench.effort.rounds, seconds)
     part = new_part(TITLE, _TEXT)
     part["missing"]["flat.route"] = "there are no routes yet"
-    _add_figures(part, loads, many)
+    _add_figures(part, loads, counts, many)
     part["tables"].append(_table(list(programs), loads))
     bars = [Series(name=name, bars=[_cpu(each.get(name)) for each in loads.values()]) for name in programs]
     title = "CPU time of a GET over TLS"
@@ -49,10 +47,10 @@ def _cpu(loads: list[Load] | None) -> Figure | None:
     return figure(each.cpu_us for each in loads) if loads else None
 
 
-def _add_figures(part: Part, loads: dict[str, dict[str, list[Load]]], many: int) -> None:
-    few, most = (loads[f"{count} header fields"][OURS] for count in (_FIELDS[0], _FIELDS[-1]))
+def _add_figures(part: Part, loads: dict[str, dict[str, list[Load]]], counts: tuple[int, ...], many: int) -> None:
+    few, most = (loads[f"{count} header fields"][OURS] for count in (counts[0], counts[-1]))
     part["figures"]["flat.field_us"] = figure(
-        (more.cpu_us - less.cpu_us) / (_FIELDS[-1] - _FIELDS[0]) for less, more in zip(few, most, strict=True)
+        (more.cpu_us - less.cpu_us) / (counts[-1] - counts[0]) for less, more in zip(few, most, strict=True)
     )
     part["figures"]["flat.connections_ratio"] = ratios(
         *([each.cpu_us for each in loads[f"{count} connections"][OURS]] for count in (many, 32))

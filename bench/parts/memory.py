@@ -50,7 +50,7 @@ def _of(contestant: Contestant, bench: Bench) -> tuple[float, float, float]:
             program = stack.enter_context(contestant.start(bench.service, True))
         time.sleep(bench.effort.settle_seconds)
         idle = pss_mib(program.pid)
-        load(program, POST_1K, 2 * bench.effort.seconds)
+        load(program, POST_1K, bench.effort.seconds)
         time.sleep(bench.effort.settle_seconds)
         loaded = pss_mib(program.pid)
         with connected(program, bench.effort.idle_connections):

@@ -28,7 +28,8 @@ def measure(bench: Bench) -> Part:
     with started(bench.contestants(), bench.service, tls=True) as programs:
         for name, program in programs.items():
             bench.say(f"past saturation: {name}")
-            load(program, POST_1K, 1)
+            if bench.effort.has_warm_up:
+                load(program, POST_1K, 1)
             capacity = load(program, POST_1K.on(CONNECTIONS), bench.effort.seconds).requests_per_second
             offer = Offer(2 * capacity, bench.effort.open_seconds, CONNECTIONS, keeps_waiting=False)
             outcomes = bench.in_turn({name: program}, bench.effort.rounds, offering(offer)).get(name, [])

@@ -66,7 +66,7 @@ def _started(bench: Bench, counts: list[int]) -> Iterator[dict[str, Program]]:
     with contextlib.ExitStack() as stack:
         programs = {}
         for count in counts:
-            with on_cores(program_cores(max(counts))):
+            with on_cores(program_cores()):
                 workers = proxy(bench.service, tls=True, settings={SETTING: str(count)})
                 programs[str(count)] = stack.enter_context(workers)
         yield programs
