@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from bench.processes import on_cores, program_cores
+from bench.processes import program_cores
 from bench.programs import Program, free_port, running
 from bench.servers import Service, haproxy_pass_through, nginx_pass_through
 
@@ -84,7 +84,7 @@ def proxy(
     port, management_port = free_port(), free_port()
     environment = environment_for(service, tls=tls, port=port, management_port=management_port) | dict(settings or {})
     log = service.folder / f"signing-proxy-{port}.log"
-    with running(command, port=port, log=log, environment=environment) as pid:
+    with running(command, port=port, log=log, environment=environment, cores=program_cores()) as pid:
         yield Program(pid, port, management_port)
 
 
@@ -109,6 +109,5 @@ def started(contestants: list[Contestant], service: Service, *, tls: bool) -> It
     with contextlib.ExitStack() as stack:
         programs = {}
         for contestant in contestants:
-            with on_cores(program_cores()):
-                programs[contestant.name] = stack.enter_context(contestant.start(service, tls))
+            programs[contestant.name] = stack.enter_context(contestant.start(service, tls))
         yield programs

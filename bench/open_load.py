@@ -66,8 +66,7 @@ class Sample(NamedTuple):
 class Outcome:
     """What came of an offer; latencies in milliseconds.
 
-    `good_per_second`: what was answered with 200 while the load lasted. `late_ms`: how late the load itself sent, at its
-    p99.
+    `good_per_second`: what was answered with 200 while the load lasted. `late_ms`: how late the load itself sent (p99).
     """
 
     offered_per_second: float

@@ -9,7 +9,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "established", "load_cores", "on_cores", "peak_memory", "program_cores", "pss_mib", "tree"]
+__all__ = [
+    "cpu_seconds",
+    "established",
+    "load_cores",
+    "memory_mib",
+    "on_cores",
+    "peak_memory",
+    "program_cores",
+    "pss_mib",
+    "tree",
+]
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _ESTABLISHED = "01"  # of /proc/net/tcp
@@ -42,25 +52,38 @@ def _cpu_seconds_of(pid: int) -> float:
     return max(ticks / _TICKS_PER_SECOND, nanoseconds / 1e9)
 
 
-def pss_mib(pid: int) -> float:
-    """Return the proportional set size of a tree: what is shared counts once."""
-    total = 0
+def memory_mib(pid: int) -> float:
+    """Return the memory of a tree, as if it were alone on the machine.
+
+    Its own pages, those that its processes share once; and of mapped files (interpreter, libraries) what the process
+    with most of them holds.
+    """
+    own, files = 0, [0]
     for each in tree(pid):
         with contextlib.suppress(OSError):
-            match = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(), re.MULTILINE)
-            total += int(match[1]) if match else 0
-    return total / 1024
+            own += sum(_kib(f"/proc/{each}/smaps_rollup", r"^Pss_(?:Anon|Shmem):\s+(\d+)"))
+            files += _kib(f"/proc/{each}/status", r"^RssFile:\s+(\d+)")
+    return (own + max(files)) / 1024
+
+
+def pss_mib(pid: int) -> float:
+    """Return the proportional set size of a tree: less, where others run the same interpreter, as the bench does."""
+    return sum(sum(_kib(f"/proc/{each}/smaps_rollup", r"^Pss:\s+(\d+)")) for each in tree(pid)) / 1024
+
+
+def _kib(path: str, pattern: str) -> list[int]:
+    return [int(size) for size in re.findall(pattern, Path(path).read_text(), re.MULTILINE)]
 
 
 @contextlib.contextmanager
 def peak_memory(pid: int) -> Iterator[list[float]]:
     """Watch a tree's memory; the list holds the highest figure in MiB."""
-    peak = [pss_mib(pid)]
+    peak = [memory_mib(pid)]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_LOOK_SECONDS):
-            peak[0] = max(peak[0], pss_mib(pid))
+            peak[0] = max(peak[0], memory_mib(pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

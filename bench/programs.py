@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.processes import on_cores
+
 __all__ = ["BenchError", "Program", "answers", "free_port", "path_of", "running"]
 
 _START_SECONDS = 20.0
@@ -50,13 +52,23 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, port: int, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    cores: set[int] | None = None,
 ) -> Iterator[int]:
     """Run a program until the end of the block, which begins when it answers on `port`; what it says goes to `log`.
 
-    Yields its process id. Raises BenchError, with what it said last, where it does not answer.
+    Where `cores` are given, it runs on those. Yields its process id. Raises BenchError, with what it said last, where
+    it does not answer.
     """
-    with log.open("ab") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(log.open("ab"))
+        with on_cores(cores) if cores else contextlib.nullcontext():
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        stack.enter_context(process)
         try:
             _wait_for(process, shlex.join(command), port, log)
             yield process.pid

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import trustme
 
+from bench.processes import program_cores
 from bench.programs import Program, free_port, path_of, running
 
 __all__ = ["Service", "haproxy_pass_through", "nginx_pass_through", "nginx_service"]
@@ -67,7 +68,7 @@ def nginx_pass_through(service: Service, *, tls: bool, is_buffered: bool = True)
       server {{ listen 127.0.0.1:{port}; location / {{
         proxy_pass {"https" if tls else "http"}://service; proxy_http_version 1.1; {buffering}
         proxy_set_header Connection ""; proxy_ssl_session_reuse on; }} }}"""
-    with _nginx(service.folder, f"proxy-{port}", config, port) as pid:
+    with _nginx(service.folder, f"proxy-{port}", config, port, program_cores()) as pid:
         yield Program(pid, port)
 
 
@@ -98,12 +99,12 @@ backend service
 """
     )
     command = [path_of("haproxy"), "-db", "-f", str(config)]
-    with running(command, port=port, log=service.folder / "haproxy.log") as pid:
+    with running(command, port=port, log=service.folder / "haproxy.log", cores=program_cores()) as pid:
         yield Program(pid, port)
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path, name: str, servers: str, port: int) -> Iterator[int]:
+def _nginx(folder: Path, name: str, servers: str, port: int, cores: set[int] | None = None) -> Iterator[int]:
     home = folder / name
     home.mkdir()
     temporary = " ".join(
@@ -118,5 +119,5 @@ def _nginx(folder: Path, name: str, servers: str, port: int) -> Iterator[int]:
     )
     folder.chmod(0o755)  # the worker runs as another user
     command = [path_of("nginx"), "-c", str(home / "nginx.conf"), "-e", str(home / "error.log"), "-p", str(home)]
-    with running(command, port=port, log=home / "error.log") as pid:
+    with running(command, port=port, log=home / "error.log", cores=cores) as pid:
         yield pid

@@ -9,13 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from bench.contestants import FLOOR, OURS, proxy
 from bench.figures import Figure, figure, quantile, ratios
 from bench.measuring import Bench
-from bench.processes import cpu_seconds, on_cores, peak_memory, program_cores
+from bench.processes import cpu_seconds, peak_memory
 from bench.programs import Program
 from bench.results import Chart, Part, Series, Table, new_part, ratio_cell
 from bench.servers import nginx_pass_through
@@ -25,7 +24,7 @@ TITLE = "Bodies of any size"
 _TEXT = """\
 TLS upstream, [payload modes](payload-modes.md) as named. nginx passes on without buffering
 (`proxy_request_buffering off`, `proxy_buffering off`), unsigned, with one worker; the service is nginx too, and
-writes to memory. CPU seconds are for 1 GiB; peak memory is the proportional set size of the process tree."""
+writes to memory. CPU seconds are for 1 GiB; peak memory is that of the process tree."""
 GIB = 1 << 30
 # While bodies are streamed, the proxy is asked for what it answers itself: 405.
 _ASKED = b"TRACE / HTTP/1.1\r\nHost: proxy\r\n\r\n"
@@ -48,10 +47,10 @@ def measure(bench: Bench) -> Part:
     table = Table(title=f"{bench.effort.bulk_mib} MiB, one after the other", columns=columns, rows=[])
     rates: dict[str, list[Figure | None]] = {FLOOR: [], OURS: []}
     labels = [_label(mode) for mode in bench.effort.bulk_modes]
-    with _on_own_core(nginx_pass_through(bench.service, tls=True, is_buffered=False)) as floor:
+    with nginx_pass_through(bench.service, tls=True, is_buffered=False) as floor:
         for mode, label in zip(bench.effort.bulk_modes, labels, strict=True):
             bench.say(f"bulk: {label}")
-            with _on_own_core(proxy(bench.service, tls=True, settings=SETTINGS.get(mode))) as ours:
+            with proxy(bench.service, tls=True, settings=SETTINGS.get(mode)) as ours:
                 transfers = bench.in_turn(
                     {FLOOR: floor, OURS: ours}, bench.effort.rounds, functools.partial(_one, mode=mode, size=size)
                 )
@@ -67,14 +66,6 @@ def measure(bench: Bench) -> Part:
         Chart(name="bench-bulk", title="Large bodies over TLS", unit="MiB/s", labels=labels, series=series)
     )
     return part
-
-
-@contextlib.contextmanager
-def _on_own_core(program: AbstractContextManager[Program]) -> Iterator[Program]:
-    with contextlib.ExitStack() as stack:
-        with on_cores(program_cores()):
-            running = stack.enter_context(program)
-        yield running
 
 
 def _label(mode: str) -> str:
@@ -106,7 +97,7 @@ def _at_once(bench: Bench) -> Table:
     rows = []
     for mode in bench.effort.bulk_modes:
         bench.say(f"bulk: {count} at once, {_label(mode)}")
-        with _on_own_core(proxy(bench.service, tls=True, settings=SETTINGS.get(mode))) as ours:
+        with proxy(bench.service, tls=True, settings=SETTINGS.get(mode)) as ours:
             rows.append(
                 [_label(mode), *_many(ours, mode, count, bench.effort.bulk_mib * MIB if mode == "GET" else size)]
             )

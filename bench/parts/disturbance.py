@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import http.client
 import os
 import signal
@@ -14,7 +13,6 @@ from bench.contestants import proxy
 from bench.figures import Figure, figure, quantile, ratios
 from bench.measuring import Bench
 from bench.open_load import Offer, Sample, offered
-from bench.processes import on_cores, program_cores
 from bench.programs import BenchError, Program
 from bench.results import Chart, Part, Series, Table, new_part, ratio_cell, span
 from bench.sts_process import sts
@@ -150,27 +148,22 @@ def _moments(offer: Offer, every_seconds: float = _EVERY_SECONDS) -> Iterator[fl
 
 
 def _with_static_credentials(bench: Bench, offer: Offer, disturb: Disturb) -> tuple[list[Sample], Windows]:
-    with contextlib.ExitStack() as stack:
-        with on_cores(program_cores()):
-            program = stack.enter_context(proxy(bench.service, tls=True))
-        with offered(program, offer) as samples:
-            windows = disturb(program, _moments(offer))
+    with proxy(bench.service, tls=True) as program, offered(program, offer) as samples:
+        windows = disturb(program, _moments(offer))
     return samples, windows
 
 
 def _with_refreshes(bench: Bench, offer: Offer, delay_seconds: float) -> tuple[list[Sample], Windows]:
     token = bench.folder / "token"
     token.write_text(make_jwt({"iss": "https://oidc.eks.example"}))
-    with sts(_LEASE_SECONDS, delay_seconds) as (port, exchanges), contextlib.ExitStack() as stack:
+    with sts(_LEASE_SECONDS, delay_seconds) as (port, exchanges):
         settings = {
             "ASP_CREDENTIALS_PROVIDER": "irsa",
             "ASP_ROLE_ARN": "arn:aws:iam::123456789012:role/reader",
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
             "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
         }
-        with on_cores(program_cores()):
-            program = stack.enter_context(proxy(bench.service, tls=True, settings=settings))
-        with offered(program, offer) as samples:
+        with proxy(bench.service, tls=True, settings=settings) as program, offered(program, offer) as samples:
             # A refresh is ordered: leases so short that they give as many would be no leases.
             _reload(program, _moments(offer, max(_EVERY_SECONDS, 2 * delay_seconds)))
         windows = [(came - _MARGIN_SECONDS, answered + _MARGIN_SECONDS) for came, answered in exchanges()]

@@ -14,7 +14,7 @@ from bench.contestants import proxy
 from bench.figures import Figure, figure, ratios
 from bench.idle_clients import connected
 from bench.measuring import Bench
-from bench.processes import established, on_cores, program_cores, pss_mib
+from bench.processes import established, memory_mib
 from bench.programs import Program
 from bench.results import Part, Table, new_part, span
 
@@ -26,6 +26,8 @@ _TEXT = """\
 POST 1 KB over TLS, 64 connections, closed loop; CPU is that of the whole process tree, the supervisor with it.
 *Uneven* is how far the worker with the most (or fewest) of {clients} idle clients is from the mean."""
 _CONNECTIONS = 64
+# The second one brings the supervisor with it, the third one is a worker and nothing else.
+_COUNTS_FOR_MEMORY = (1, 2, 3)
 
 
 def measure(bench: Bench) -> Part:
@@ -39,9 +41,8 @@ def measure(bench: Bench) -> Part:
         return part
     cores = os.cpu_count() or 1
     counts = [count for count in (1, 2, 4, 8) if count <= max(2, cores // 2)]
+    memory = {str(count): _idle_memory(bench, count) for count in sorted({*counts, *_COUNTS_FOR_MEMORY})}
     with _started(bench, counts) as programs:
-        time.sleep(bench.effort.settle_seconds)
-        memory = {name: pss_mib(program.pid) for name, program in programs.items()}
         unevenness = {name: _unevenness(program, int(name), clients) for name, program in programs.items()}
         bench.say(f"scaling: {', '.join(programs)} workers")
         work = functools.partial(load, work=POST_1K.on(_CONNECTIONS), seconds=bench.effort.seconds)
@@ -50,7 +51,9 @@ def measure(bench: Bench) -> Part:
     rates = _ratios(two, one, "requests_per_second")
     part["figures"]["scaling.cpu_ratio"] = _ratios(two, one, "cpu_us")
     part["figures"]["scaling.unevenness"] = figure([unevenness["2"]])
-    part["figures"]["scaling.worker_mib"] = figure([memory["2"] - memory["1"]])
+    part["figures"]["scaling.worker_mib"] = figure(
+        memory[str(count + 1)] - memory[str(count)] for count in _COUNTS_FOR_MEMORY[:-1]
+    )
     if cores >= _CORES_TO_SHOW_IT:
         part["figures"]["scaling.requests_ratio"] = rates
     else:
@@ -66,10 +69,15 @@ def _started(bench: Bench, counts: list[int]) -> Iterator[dict[str, Program]]:
     with contextlib.ExitStack() as stack:
         programs = {}
         for count in counts:
-            with on_cores(program_cores()):
-                workers = proxy(bench.service, tls=True, settings={SETTING: str(count)})
-                programs[str(count)] = stack.enter_context(workers)
+            workers = proxy(bench.service, tls=True, settings={SETTING: str(count)})
+            programs[str(count)] = stack.enter_context(workers)
         yield programs
+
+
+def _idle_memory(bench: Bench, count: int) -> float:
+    with proxy(bench.service, tls=True, settings={SETTING: str(count)}) as program:
+        time.sleep(bench.effort.settle_seconds)
+        return memory_mib(program.pid)
 
 
 def _unevenness(program: Program, workers: int, clients: int) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from bench.contestants import FLOOR, OURS, Contestant
 from bench.figures import figure
 from bench.measuring import Bench
-from bench.processes import on_cores, program_cores
 from bench.results import Part, Table, new_part, span
 
 TITLE = "Start to first response"
@@ -33,7 +32,7 @@ def measure(bench: Bench) -> Part:
 def _starting(bench: Bench) -> Callable[[Contestant], float]:
     def start(contestant: Contestant) -> float:
         began = time.perf_counter()
-        with on_cores(program_cores()), contestant.start(bench.service, True):
+        with contestant.start(bench.service, True):
             return (time.perf_counter() - began) * 1000
 
     return start
