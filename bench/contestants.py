@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from bench.processes import program_cores
-from bench.programs import Program, free_port, running
+from bench.programs import BenchError, Program, free_port, running
 from bench.servers import Service, haproxy_pass_through, nginx_pass_through
 
 __all__ = ["FLOOR", "OURS", "Contestant", "Peer", "environment_for", "everybody", "parse_peer", "proxy", "started"]
@@ -104,10 +104,17 @@ def everybody(peers: tuple[Peer, ...], *, with_haproxy: bool = True) -> list[Con
 
 
 @contextlib.contextmanager
-def started(contestants: list[Contestant], service: Service, *, tls: bool) -> Iterator[dict[str, Program]]:
-    """Run all of them at once; they are loaded in turn."""
+def started(
+    contestants: list[Contestant], service: Service, *, tls: bool, say: Callable[[str], None]
+) -> Iterator[dict[str, Program]]:
+    """Run all of them at once; they are loaded in turn. A peer that does not start is left out, and named."""
     with contextlib.ExitStack() as stack:
         programs = {}
         for contestant in contestants:
-            programs[contestant.name] = stack.enter_context(contestant.start(service, tls))
+            try:
+                programs[contestant.name] = stack.enter_context(contestant.start(service, tls))
+            except BenchError as error:
+                if not contestant.may_fail:
+                    raise
+                say(f"{contestant.name} is left out: {error}")
         yield programs

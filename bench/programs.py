@@ -67,7 +67,10 @@ def running(
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(log.open("ab"))
         with on_cores(cores) if cores else contextlib.nullcontext():
-            process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+            try:
+                process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+            except OSError as error:
+                raise BenchError(f"{shlex.join(command)} cannot be started: {error.strerror}") from error
         stack.enter_context(process)
         try:
             _wait_for(process, shlex.join(command), port, log)

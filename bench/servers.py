@@ -83,7 +83,6 @@ def haproxy_pass_through(service: Service, *, tls: bool) -> Iterator[Program]:
         f"""
 global
   nbthread 1
-  maxconn 4000
   tune.ssl.default-dh-param 2048
 defaults
   mode http

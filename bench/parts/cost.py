@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Part:
     for tls in (False, True):
         kind = "TLS" if tls else "plain"
         loads: dict[str, Mapping[str, list[Load]]] = {}
-        with started(bench.contestants(), bench.service, tls=tls) as programs:
+        with started(bench.contestants(), bench.service, tls=tls, say=bench.say) as programs:
             for work in _works(bench):
                 label = f"{work.name}, {work.connections} connections"
                 bench.say(f"cost, {kind} upstream: {label}")

@@ -27,7 +27,7 @@ def measure(bench: Bench) -> Part:
     works += [GET.on(connections) for connections in (32, many)]
     loads: dict[str, dict[str, list[Load]]] = {}
     contestants = bench.contestants(with_haproxy=False)
-    with started(contestants, bench.service, tls=True) as programs:
+    with started(contestants, bench.service, tls=True, say=bench.say) as programs:
         for work in works:
             label = f"{work.connections} connections" if work.name == GET.name else work.name
             bench.say(f"one more: {label}")

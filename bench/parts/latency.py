@@ -40,7 +40,7 @@ def measure(bench: Bench) -> Part:
     part = new_part(TITLE, _TEXT)
     for tls in (False, True):
         kind = "TLS" if tls else "plain"
-        with started(bench.contestants(), bench.service, tls=tls) as programs:
+        with started(bench.contestants(), bench.service, tls=tls, say=bench.say) as programs:
             load(programs[OURS], POST_1K, 1)
             capacity = load(programs[OURS], POST_1K, bench.effort.seconds).requests_per_second
             offer = Offer(capacity / 2, bench.effort.open_seconds, _CONNECTIONS)

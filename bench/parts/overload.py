@@ -25,7 +25,7 @@ def measure(bench: Bench) -> Part:
     columns = ["who", "capacity, requests/s", "offered", "served", "p50 ms", "p99 ms", "longest ms", "refused"]
     part = new_part(TITLE, _TEXT)
     rows = []
-    with started(bench.contestants(), bench.service, tls=True) as programs:
+    with started(bench.contestants(), bench.service, tls=True, say=bench.say) as programs:
         for name, program in programs.items():
             bench.say(f"past saturation: {name}")
             if bench.effort.has_warm_up:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.contestants import Contestant, proxy, started
 from bench.page import BEGIN, END
+from bench.programs import BenchError
 from bench.results import load_results
 from bench.run import PARTS
+from bench.servers import Service
 from bench.tools import missing_tools
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,8 +60,24 @@ def test_the_halves_are_all_parts() -> None:
 
 def test_a_peer_is_started_with_the_same_environment_and_measured_beside_the_others() -> None:
     command = shlex.join([sys.executable, "-m", "aws_signing_proxy"])
-    ended = run("--only", "start", "--peer", f"sibling={command}", "--peer", "broken=false")
+    peers = (f"sibling={command}", "broken=false", "absent=/nonexistent")
+    ended = run("--only", "start", *(argument for peer in peers for argument in ("--peer", peer)))
     assert ended.returncode == 0, ended.stderr
     assert "| sibling | " in ended.stdout
     assert "broken is left out: false ended with status 1" in ended.stderr
+    assert "absent is left out: /nonexistent cannot be started: No such file or directory" in ended.stderr
     assert "| broken |" not in ended.stdout
+
+
+def test_a_peer_that_does_not_start_is_left_out_of_loads_too(tmp_path: Path) -> None:
+    said: list[str] = []
+    peer = Contestant("absent", lambda service, tls: proxy(service, tls=tls, command=("/nonexistent",)), may_fail=True)
+    service = Service(tmp_path, 1, 2, 3, 4, tmp_path / "ca.pem")
+    with started([peer], service, tls=True, say=said.append) as programs:
+        assert programs == {}
+    assert said == ["absent is left out: /nonexistent cannot be started: No such file or directory"]
+    with (
+        pytest.raises(BenchError, match="cannot be started"),
+        started([replace(peer, may_fail=False)], service, tls=True, say=said.append),
+    ):
+        pass
