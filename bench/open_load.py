@@ -40,6 +40,7 @@ _SEED = 20_241_125
 _LAST_ANSWERS_SECONDS = 5.0
 _READ_BYTES = 65536
 _NOT_SENT = math.nan
+_NUMBERS = 5  # of a sample
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,17 @@ class Offer:
 
 
 class Sample(NamedTuple):
-    """One request, on the clock `time.monotonic`: when it was due, was sent (NaN: never), was answered; the status."""
+    """One request, on the clock `time.monotonic`: when it was due, was sent (NaN: never), was answered; the status.
+
+    `noticed`: when the load came to it. From due until then it was the load that was late, and from then until it was
+    sent, there was no free connection.
+    """
 
     due: float
     sent: float
     answered: float
     status: float
+    noticed: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def outcome_of(samples: list[Sample], offer: Offer) -> Outcome:
     ends = min(each.due for each in samples) + offer.seconds
     latencies = sorted((each.answered - (each.due if offer.keeps_waiting else each.sent)) * 1000 for each in good)
     sent = [each for each in samples if not math.isnan(each.sent)]
-    late = sorted((each.sent - each.due) * 1000 for each in sent)
+    late = sorted((each.noticed - each.due) * 1000 for each in samples)
     return Outcome(
         offered_per_second=len(samples) / offer.seconds,
         good_per_second=sum(each.answered <= ends for each in good) / offer.seconds,
@@ -117,7 +123,7 @@ def offered(program: Program, offer: Offer) -> Iterator[list[Sample]]:
     if process.returncode != 0:
         raise BenchError("the open load failed")
     numbers = array.array("d", raw)
-    samples += [Sample(*numbers[at : at + 4]) for at in range(0, len(numbers), 4)]
+    samples += [Sample(*numbers[at : at + _NUMBERS]) for at in range(0, len(numbers), _NUMBERS)]
 
 
 # The process
@@ -129,7 +135,7 @@ class _Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self.socket = self._open()
-        self.due = self.sent = _NOT_SENT
+        self.due = self.noticed = self.sent = _NOT_SENT
         self._received = b""
 
     def _open(self) -> socket.socket:
@@ -174,7 +180,7 @@ class _Loader:
         self._epoll = select.epoll()
         self._by_descriptor: dict[int, _Connection] = {}
         self._free: list[_Connection] = []
-        self._waiting: deque[float] = deque()
+        self._waiting: deque[tuple[float, float]] = deque()
         self._results = array.array("d")
         self._under_way = 0
         self._request = (
@@ -190,7 +196,7 @@ class _Loader:
         self._free.append(connection)
 
     def run(self) -> array.array[float]:
-        """Offer the load; return (due, sent, answered, status) of each request, one after the other."""
+        """Offer the load; return the numbers of each request's sample, one after the other."""
         offer, chance, monotonic = self._offer, random.Random(_SEED), time.monotonic
         began = monotonic()
         ends, due = began + offer.seconds, began
@@ -206,23 +212,24 @@ class _Loader:
             select.select([self._epoll], [], [], 0.1 if is_over else max(0.0, due - now))
             for descriptor, _ in self._epoll.poll(0):
                 self._receive(descriptor)
-        for due in self._waiting:
-            self._results.extend((due, _NOT_SENT, _NOT_SENT, 0.0))
+        for due, noticed in self._waiting:
+            self._results.extend((due, _NOT_SENT, _NOT_SENT, 0.0, noticed))
         for connection in self._by_descriptor.values():
             if not math.isnan(connection.sent):
-                self._results.extend((connection.due, connection.sent, _NOT_SENT, 0.0))
+                self._results.extend((connection.due, connection.sent, _NOT_SENT, 0.0, connection.noticed))
         return self._results
 
     def _arrive(self, due: float) -> None:
+        noticed = time.monotonic()
         if self._free:
-            self._send(self._free.pop(), due)
+            self._send(self._free.pop(), due, noticed)
         elif self._offer.keeps_waiting:
-            self._waiting.append(due)
+            self._waiting.append((due, noticed))
         else:
-            self._results.extend((due, _NOT_SENT, _NOT_SENT, 0.0))
+            self._results.extend((due, _NOT_SENT, _NOT_SENT, 0.0, noticed))
 
-    def _send(self, connection: _Connection, due: float) -> None:
-        connection.due, connection.sent = due, time.monotonic()
+    def _send(self, connection: _Connection, due: float, noticed: float) -> None:
+        connection.due, connection.noticed, connection.sent = due, noticed, time.monotonic()
         self._under_way += 1
         with contextlib.suppress(OSError):  # it is found to be closed when it is read
             connection.socket.send(self._request)
@@ -233,7 +240,7 @@ class _Loader:
         if status is None:
             return
         if not math.isnan(connection.sent):
-            self._results.extend((connection.due, connection.sent, time.monotonic(), status))
+            self._results.extend((connection.due, connection.sent, time.monotonic(), status, connection.noticed))
             connection.due = connection.sent = _NOT_SENT
             self._under_way -= 1
             self._free.append(connection)
@@ -244,7 +251,7 @@ class _Loader:
             connection.reopen()
             self._watch(connection)
         if self._waiting and self._free:
-            self._send(self._free.pop(), self._waiting.popleft())
+            self._send(self._free.pop(), *self._waiting.popleft())
 
 
 def main(arguments: list[str]) -> None:

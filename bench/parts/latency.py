@@ -20,7 +20,7 @@ POST 1 KB in an open loop (`bench/open_load.py`): requests leave when they are d
 process, the same for all, on 64 connections; latency counts from when a request was due, so a stall is charged for
 all who would have come meanwhile (no coordinated omission). The rate is half of what this proxy can do. *direct* is
 the service without anybody before it; *added* is the difference to it in the same round. *late* is how late the
-load itself sent (its p99): a latency below that means nothing."""
+load itself came to its requests (p99): a latency below that means nothing."""
 _CONNECTIONS = 64
 
 

@@ -29,7 +29,7 @@ def measure(bench: Bench) -> Part:
         for name, program in programs.items():
             bench.say(f"past saturation: {name}")
             if bench.effort.has_warm_up:
-                load(program, POST_1K, 1)
+                load(program, POST_1K.on(CONNECTIONS), bench.effort.seconds)
             capacity = load(program, POST_1K.on(CONNECTIONS), bench.effort.seconds).requests_per_second
             offer = Offer(2 * capacity, bench.effort.open_seconds, CONNECTIONS, keeps_waiting=False)
             outcomes = bench.in_turn({name: program}, bench.effort.rounds, offering(offer)).get(name, [])
