@@ -20,7 +20,9 @@ import trustme
 
 from aws_signing_proxy.app import Application
 from aws_signing_proxy.config.loading import load_settings
-from aws_signing_proxy.http1.request import RequestFields, parse_request_head
+from aws_signing_proxy.http1.request import parse_request_head
+from aws_signing_proxy.http1.request_fields import RequestFields
+from aws_signing_proxy.http1.response import read_whole_response
 from aws_signing_proxy.http1.response_reader import ResponseReader
 from aws_signing_proxy.observe.counters import Counters
 from aws_signing_proxy.proxy.context import Context
@@ -210,7 +212,8 @@ def _parts(application: Application) -> dict[str, Behaviour]:
         "parse: head with known fields": lambda: parse_request_head(head, REQUEST_FIELDS),
         "parse: head with new fields": lambda: parse_request_head(head, never_remembers),
         "sign: rewritten head": prepare_and_sign,
-        "relay: response head": read_response,
+        "relay: whole response": lambda: read_whole_response(RESPONSE),
+        "relay: response in parts, its head": read_response,
         "pool: take and give back": _pool_turn(),
         "counters: a request": lambda: counters.request_done(b"POST", 200, "ok", 0.004, 0.003, 0.00001, 1024, 77),
     }
