@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from aws_signing_proxy.config.connection_rules import connection_advice
@@ -36,6 +35,8 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [name for declaration in declarations() for name in declaration.environment]
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
+            from difflib import get_close_matches  # hardly any start has something to say here
+
             close = get_close_matches(name, known, n=1, cutoff=0.75)
             hint = f" Did you mean {close[0]}?" if close else ""
             # An environment name can hold anything but "=": quote what could act on a terminal.

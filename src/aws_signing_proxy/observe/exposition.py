@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import platform
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from importlib import metadata
 from itertools import accumulate
 from typing import Final, Protocol
 
@@ -190,7 +190,6 @@ def _requests(now: Snapshot) -> Iterable[tuple[list[str], float]]:
 
 @cache
 def _build_info() -> list[str]:
-    # At the first scrape, not at the start: reading the distributions' metadata takes 4 ms.
     return [
         __version__,
         platform.python_version(),
@@ -201,8 +200,7 @@ def _build_info() -> list[str]:
     ]
 
 
-def _version_of(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
+def _version_of(module: str) -> str:
+    """Return the version of a library that is in use; empty where it is not."""
+    # The module's own word: importlib.metadata would take 1 MiB, and 7 ms of the start.
+    return str(getattr(sys.modules.get(module), "__version__", ""))
