@@ -22,8 +22,8 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"demo", "check"},
-    {"app", "connections", "credential_sources", "payload_choice"},
-    {"management"},
+    {"running", "app", "data_plane", "connections", "credential_sources", "payload_choice"},
+    {"management", "workers"},
     {"proxy"},
     {"credentials", "upstream", "observe"},
     {"sigv4", "http1", "tls"},
@@ -31,7 +31,8 @@ LAYERS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(reversed(LAYERS)) for room in rooms}
 READERS_OF_CONFIG = {
-    *("app", "connections", "credential_sources", "payload_choice", "cli", "check", "demo", "config"),
+    *("running", "app", "data_plane", "connections", "credential_sources", "payload_choice"),
+    *("cli", "check", "demo", "config"),
 }
 # sigv4 takes bytes and pairs, not a request object, so the two never meet.
 STRANGERS = [("sigv4", "http1"), ("http1", "sigv4")]

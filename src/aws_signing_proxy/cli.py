@@ -216,7 +216,7 @@ def _run(ctx: click.Context, /, **_flags: Any) -> int:
     environ = dict(os.environ)
     loaded = _load(ctx, environ)
 
-    from aws_signing_proxy.app import run_proxy
+    from aws_signing_proxy.running import run_proxy
 
     return run_proxy(loaded, environ)
 

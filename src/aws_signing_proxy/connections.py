@@ -21,25 +21,17 @@ __all__ = ["Connections"]
 class Connections:
     """What the settings say of connections, built; certificates are followed by `watch`.
 
-    `tls`: what clients are spoken to with, None for plain HTTP. `upstream`: connections to the target. `host`: the Host
-    field that is signed and sent. `forward_to` and `proxy_authorization`: see `HeadRewriter`. Raises OSError,
-    ssl.SSLError or CertificateFileError where a file cannot be read.
+    `tls`: what clients are spoken to with, None for plain HTTP. `host`: the Host field that is signed and sent.
+    `forward_to` and `proxy_authorization`: see `HeadRewriter`. Nothing of it needs an event loop, so that workers can
+    be forked from it. Raises OSError, ssl.SSLError or CertificateFileError where a file cannot be read.
     """
 
-    def __init__(self, settings: Settings, counters: Counters) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.tls = self._downstream_tls()
         self._client_tls: ReloadedContext | None = None
         proxy = self._proxy()
-        self.upstream = Upstream(
-            self._connector(proxy),
-            max_connections=settings.max_upstream_connections,
-            warm_connections=settings.warm_connections,
-            idle_timeout_seconds=settings.idle_conn_timeout_seconds,
-            max_age_seconds=settings.upstream_max_age_seconds,
-            counters=counters,
-            clock=time.monotonic,
-        )
+        self._connect = self._connector(proxy)
         self.watch = CertificateWatch([each for each in (self.tls, self._client_tls) if each is not None])
         self.host = self._host()
         self.forward_to = b""
@@ -47,6 +39,19 @@ class Connections:
         if proxy is not None and not proxy.is_tunnel:
             self.forward_to = f"http://{settings.target_url.host_field_value}".encode("ascii")
             self.proxy_authorization = proxy.authorization
+
+    def upstream(self, counters: Counters, *, max_connections: int, warm_connections: int) -> Upstream:
+        """Return the pool of connections to the target, empty."""
+        settings = self._settings
+        return Upstream(
+            self._connect,
+            max_connections=max_connections,
+            warm_connections=warm_connections,
+            idle_timeout_seconds=settings.idle_conn_timeout_seconds,
+            max_age_seconds=settings.upstream_max_age_seconds,
+            counters=counters,
+            clock=time.monotonic,
+        )
 
     def _downstream_tls(self) -> ReloadedContext | None:
         settings = self._settings

@@ -89,7 +89,7 @@ class Program:
 def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     recorder = Program()
     for module, function in [
-        ("aws_signing_proxy.app", "run_proxy"),
+        ("aws_signing_proxy.running", "run_proxy"),
         ("aws_signing_proxy.check.report", "run_check"),
         ("aws_signing_proxy.demo.command", "run_demo"),
     ]:
@@ -288,7 +288,7 @@ def test_ctrl_c_before_the_proxy_runs_ends_as_shells_expect(program: Program, mo
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["aws_signing_proxy.app"], "run_proxy", interrupted)
+    monkeypatch.setattr(sys.modules["aws_signing_proxy.running"], "run_proxy", interrupted)
     assert cli.main([TARGET]) == 130
 
 

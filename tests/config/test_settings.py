@@ -26,6 +26,7 @@ CONTRACT: list[tuple[str, str, str, object]] = [
     ("unix_socket", "ASP_UNIX_SOCKET", "unix-socket", None),
     ("mgmt_bind_address", "ASP_MGMT_BIND_ADDRESS", "mgmt-bind-address", "127.0.0.1"),
     ("mgmt_port", "ASP_MGMT_PORT", "mgmt-port", 8081),
+    ("workers", "ASP_WORKERS", "workers", 1),
     ("tls_cert", "ASP_TLS_CERT", "tls-cert", None),
     ("tls_key", "ASP_TLS_KEY", "tls-key", None),
     ("tls_client_ca", "ASP_TLS_CLIENT_CA", "tls-client-ca", None),

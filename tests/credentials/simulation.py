@@ -13,10 +13,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aws_signing_proxy.credentials.refresher import Holder
-from aws_signing_proxy.credentials.store import CredentialStore
 from aws_signing_proxy.errors import InternalError
 from tests.credentials.fake_provider import FakeProvider
-from tests.credentials.stores import FakeLogger, FakeWaiter, store_of
+from tests.credentials.stores import FakeLogger, FakeWaiter, FetchingStore, store_of
 
 __all__ = ["NOW", "World", "simulated"]
 
@@ -63,7 +62,7 @@ class World:
         self.secrets_in_use: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.provider = FakeProvider(is_local=is_local)
         self.told: list[FakeWaiter] = []
-        self.store: CredentialStore = store_of(
+        self.store: FetchingStore = store_of(
             self.provider,
             clock=self.wall,
             monotonic=loop.time,

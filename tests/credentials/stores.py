@@ -15,7 +15,7 @@ from aws_signing_proxy.credentials.refresher import Logger, Refresher
 from aws_signing_proxy.credentials.store import CredentialStore
 from aws_signing_proxy.errors import InternalError
 
-__all__ = ["FakeLogger", "FakeWaiter", "store_of"]
+__all__ = ["FakeLogger", "FakeWaiter", "FetchingStore", "store_of"]
 
 
 class FakeLogger:
@@ -65,6 +65,12 @@ class FakeWaiter:
         self.told_in_order.append(self)
 
 
+class FetchingStore(CredentialStore):
+    """A store in the process that fetches: its refresher is the real one."""
+
+    refresher: Refresher
+
+
 def store_of(
     provider: Provider,
     *,
@@ -80,7 +86,7 @@ def store_of(
     is_eager: bool = True,
     patience_seconds: float = 10.0,
     poll_interval_seconds: float = 1.0,
-) -> CredentialStore:
+) -> FetchingStore:
     """Return a store as the application builds it, with whatever the test wants to be another."""
     ledger = Ledger()
     fetcher = Fetcher(
@@ -103,4 +109,4 @@ def store_of(
         monotonic=monotonic,
         chance=chance,
     )
-    return CredentialStore(refresher, on_secrets_changed=on_secrets_changed, clock=clock)
+    return FetchingStore(refresher, on_secrets_changed=on_secrets_changed, clock=clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.errors import ErrorCode, InternalError
 from tests.credentials.fake_provider import unavailable
 from tests.credentials.simulation import NOW, World, simulated
@@ -364,3 +365,50 @@ async def test_neither_a_store_nor_what_it_tells_gives_away_a_secret(world: Worl
     store = world.store
     text = f"{store!r} {store.held!r} {store.problem} {store.unavailable(world.wall())!r} {world.refresher!r}"
     assert "planted" not in text
+
+
+class Follower:
+    """Is told what comes of each fetch."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_begun(self) -> None:
+        self.heard.append("begun")
+
+    def accept(self, fetched: Credentials) -> None:
+        self.heard.append(f"accept {fetched.access_key_id}")
+
+    def set_aside(self) -> None:
+        self.heard.append("set aside")
+
+    def on_failed(self, *, is_hopeless: bool) -> None:
+        self.heard.append("hopeless" if is_hopeless else "failed")
+
+
+@simulated()
+async def test_a_follower_is_told_of_every_fetch_also_where_nobody_waits_here(world: World) -> None:
+    world.store.follower = follower = Follower()
+    world.provider.hang()
+    await world.store.start()
+    await world.settle()
+    assert follower.heard == ["begun"]
+    world.provider.release()
+    await world.settle()
+    assert follower.heard == ["begun", "accept AKIA-1"]
+    world.provider.failure = unavailable("its server said 403", is_conclusive=True)
+    world.store.reload()
+    await world.settle()
+    assert follower.heard[2:] == ["begun", "hopeless"]
+
+
+@simulated(is_eager=False)
+async def test_a_follower_is_told_once_that_credentials_are_set_aside(world: World) -> None:
+    world.store.follower = follower = Follower()
+    await world.store.start()
+    world.wait()
+    await world.pass_time(3400)
+    assert follower.heard == ["begun", "accept AKIA-1", "set aside"]
+    assert world.request() == 1
+    await world.settle()
+    assert follower.heard[3:] == ["begun", "accept AKIA-2"]

@@ -7,7 +7,7 @@ import time
 
 from aws_signing_proxy.credentials.store import CredentialStore
 from tests.credentials.fake_provider import FakeProvider, unavailable
-from tests.credentials.stores import FakeWaiter, store_of
+from tests.credentials.stores import FakeWaiter, FetchingStore, store_of
 
 READERS = 20
 FEWEST_READINGS = 1000
@@ -42,10 +42,10 @@ async def read_often(store: CredentialStore) -> None:
             await asyncio.sleep(0)
 
 
-def race(provider: FakeProvider) -> CredentialStore:
+def race(provider: FakeProvider) -> FetchingStore:
     """Let requests read while the source is asked again and again, until each has seen many sets."""
 
-    async def run() -> CredentialStore:
+    async def run() -> FetchingStore:
         store = store_of(provider, failure_threshold=1_000_000, poll_interval_seconds=0.001)
         await store.start()
         waiter = FakeWaiter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -41,12 +41,17 @@ def ask(
     reasons: Callable[[], list[str]] = list,
     credentials: Callable[[], dict[str, Any]] = lambda: {"valid": True},
     exposition: Callable[[], tuple[bytes, str]] = lambda: METRICS,
+    refresh: Callable[[], Awaitable[None]] | None = None,
     metrics_path: str = "/status/metrics",
 ) -> Answer:
     async def run() -> bytes:
         server = ManagementServer(
             application(
-                reasons_not_ready=reasons, credentials=credentials, exposition=exposition, metrics_path=metrics_path
+                reasons_not_ready=reasons,
+                credentials=credentials,
+                exposition=exposition,
+                refresh=refresh,
+                metrics_path=metrics_path,
             )
         )
         await server.start("127.0.0.1", 0)
@@ -153,3 +158,23 @@ def test_a_failing_exposition_is_500_and_tells_nothing(caplog: pytest.LogCapture
 
 def test_no_field_tells_what_serves() -> None:
     assert "server" not in ask("GET", "/status/health").fields
+
+
+@pytest.mark.parametrize("path", ["/status/metrics", "/status/credentials"])
+def test_numbers_of_other_processes_are_brought_up_to_date_before_they_are_told(path: str) -> None:
+    order: list[str] = []
+
+    async def refresh() -> None:
+        await asyncio.sleep(0)
+        order.append("refreshed")
+
+    def metrics() -> tuple[bytes, str]:
+        order.append("told")
+        return METRICS
+
+    def credentials() -> dict[str, Any]:
+        order.append("told")
+        return {}
+
+    answer = ask("GET", path, exposition=metrics, credentials=credentials, refresh=refresh)
+    assert (answer.status, order) == (200, ["refreshed", "told"])

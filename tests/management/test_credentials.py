@@ -16,7 +16,9 @@ NO_COUNTS = dict.fromkeys(BREAKER_COUNTS, 0)
 
 def report(world: World) -> dict[str, Any]:
     """Return it as whoever asks gets it: strict JSON, without a secret and without a whole access key id."""
-    text = json.dumps(credentials_report(world.store, world.wall()), allow_nan=False)
+    text = json.dumps(
+        credentials_report(world.store, world.refresher, world.store.waiting, world.wall()), allow_nan=False
+    )
     assert "planted" not in text
     assert "AKIA" not in text
     told: dict[str, Any] = json.loads(text)
@@ -125,13 +127,12 @@ async def test_expired_ones_are_not_valid_though_the_next_request_is_welcome(wor
 
 @simulated()
 async def test_figures_are_those_of_the_store_at_each_moment(world: World) -> None:
-    figures = CredentialFigures(world.store)
-    assert (figures.is_valid, figures.expires_at, figures.source, figures.waiting) == (False, None, "fake", 0)
+    figures = CredentialFigures(world.store, world.refresher)
+    assert (figures.is_valid, figures.expires_at, figures.source) == (False, None, "fake")
     world.provider.hang()
     await world.store.start()
     await world.settle()
     world.wait()
-    assert figures.waiting == 1
     world.provider.release()
     await world.settle()
     assert figures.is_valid
@@ -147,7 +148,7 @@ async def test_figures_are_those_of_the_store_at_each_moment(world: World) -> No
 
 @simulated(is_eager=False)
 async def test_expired_ones_do_not_count_as_valid_where_nothing_is_fetched_ahead(world: World) -> None:
-    figures = CredentialFigures(world.store)
+    figures = CredentialFigures(world.store, world.refresher)
     await world.store.start()
     seen = [figures.is_valid]
     world.wait()
@@ -162,7 +163,7 @@ async def test_expired_ones_do_not_count_as_valid_where_nothing_is_fetched_ahead
 async def test_they_are_what_the_exposition_asks_for(world: World) -> None:
     await world.store.start()
     await world.settle()
-    figures = CredentialFigures(world.store)
+    figures = CredentialFigures(world.store, world.refresher)
     exposition = Exposition(snapshot=Counters().snapshot, credentials=figures, clock=world.wall)
     text = exposition.render()[0].decode()
     assert 'aws_signing_proxy_credential_refreshes_total{outcome="success",source="fake"} 1.0' in text

@@ -117,3 +117,16 @@ def test_the_timestamp_follows_the_clock() -> None:
         )  # fmt: skip
     times = [json.loads(line)["timestamp"][17:] for line in stream.getvalue().splitlines()]
     assert times == ["20.000Z", "20.999Z", "21.500Z"]
+
+
+@pytest.mark.parametrize("client", [None, "127.0.0.1:4711"])
+def test_where_there_are_several_workers_a_line_says_whose_it_is(client: str | None) -> None:
+    request = {"method": b"GET", "target": b"/", "status": 200, "code": "ok", "bytes_in": 0, "bytes_out": 0}
+    found = []
+    for log_format in ("json", "console"):
+        stream = io.StringIO()
+        log = AccessLog(stream, log_format=log_format, worker=3)
+        log.write(**request, total_seconds=0.1, first_byte_seconds=None, client=client)  # type: ignore[arg-type]  # one of each type
+        found.append(stream.getvalue())
+    assert json.loads(found[0])["worker"] == 3
+    assert found[1].endswith(" worker=3\n")

@@ -40,7 +40,6 @@ class FakeCredentials:
     def __init__(self, *, is_valid: bool = True, expires_at: float | None = None) -> None:
         self.is_valid = is_valid
         self.expires_at = expires_at
-        self.waiting = 0
         self.fetches = {"success": 0, "refused": 0, "failed": 0, "timeout": 0}
         self.rejections_total = 0
         self.breaker_state = "closed"
@@ -187,9 +186,9 @@ def test_the_time_of_a_fetch_is_told_as_a_whole_and_by_step() -> None:
 
 
 def test_requests_that_wait_and_refusals_of_the_service_are_told() -> None:
-    credentials = FakeCredentials()
-    credentials.waiting, credentials.rejections_total = 4, 2
-    found = samples(Counters(), credentials)
+    credentials, counters = FakeCredentials(), Counters()
+    credentials.rejections_total, counters.credentials_waiting = 2, 4
+    found = samples(counters, credentials)
     assert found[plain(PREFIX + "credentials_waiting")] == 4
     assert found[plain(PREFIX + "credential_rejections_total")] == 2
 

@@ -262,3 +262,15 @@ def test_a_closed_stream_swallows_lines() -> None:
     stream = json_logs()
     stream.close()
     get_logger("x").info("to nobody")
+
+
+def test_where_there_are_several_workers_a_line_says_whose_it_is() -> None:
+    for log_format in ("json", "console"):
+        stream = io.StringIO()
+        logging.getLogger().handlers.clear()
+        configure_logs(log_format=log_format, stream=stream, worker=0)
+        get_logger("x").warning("an event")
+        logging.getLogger("foreign").warning("another")
+        lines = stream.getvalue().splitlines()
+        assert len(lines) == 2
+        assert all('"worker": 0' in line or "worker=0" in line for line in lines)

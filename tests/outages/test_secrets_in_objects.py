@@ -134,7 +134,7 @@ def test_an_exception_that_nothing_foresaw_is_told_by_its_type_and_place_alone(
     configure_logs(level="debug", stream=log)
     try:
         with RunningProxy(SETTINGS["ASP_TARGET_URL"], dict(os.environ)) as proxy:
-            refresher = proxy.application.credentials.refresher
+            refresher = proxy.application.refresher
             wait_until(lambda: refresher.last_fetch is not None)
             pages = [got(proxy.management_port, path) for path in ("/status/credentials", "/status/ready")]
             answer = got(proxy.port, "/")

@@ -9,7 +9,36 @@ import pytest
 
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.errors import ErrorCode, InternalError
-from tests.proxy.scene import GET, NOW, OK, Scene, play, post
+from aws_signing_proxy.observe.counters import Limit
+from tests.proxy.scene import GET, NOW, OK, Scene, play, post, until
+
+
+def test_a_request_that_was_on_its_way_when_the_proxy_was_told_to_stop_is_answered() -> None:
+    async def run(scene: Scene) -> None:
+        idle = scene.client()
+        draining = asyncio.ensure_future(scene.server.drain(5))
+        await scene.settle()
+        idle.send(GET)
+        await scene.settle()
+        scene.respond(OK)
+        assert b"\r\nConnection: close\r\n" in idle.take()
+        assert idle.transport.is_closed
+        idle.lose()
+        assert await draining
+
+    play(run)
+
+
+def test_an_idle_client_is_nothing_that_was_not_done_in_time() -> None:
+    async def run(scene: Scene) -> None:
+        idle = scene.client()
+        draining = asyncio.ensure_future(scene.server.drain(0))
+        await until(lambda: idle.transport.is_closed)
+        idle.lose()
+        assert await draining
+        assert scene.counters.limits_hit[Limit.DRAIN_TIMEOUT] == 0
+
+    play(run)
 
 
 def test_draining_closes_idle_clients_and_lets_the_others_end() -> None:
@@ -19,8 +48,7 @@ def test_draining_closes_idle_clients_and_lets_the_others_end() -> None:
         fresh.send(GET[:10])
         await scene.settle()
         draining = asyncio.ensure_future(scene.server.drain(5))
-        await scene.settle()
-        assert idle.transport.is_closed
+        await until(lambda: idle.transport.is_closed)
         scene.respond(OK)
         assert b"\r\nConnection: close\r\n" in busy.take()
         assert busy.transport.is_closed

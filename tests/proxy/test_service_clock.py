@@ -85,3 +85,32 @@ def test_a_change_is_warned_of_once_and_a_small_one_not_at_all(
     clock.on_refused(HOUR + 20, -HOUR)
     clock.on_accepted(-HOUR)
     assert _warnings(caplog) == 2
+
+
+def test_what_was_proved_is_told_to_whoever_wants_to_know_once(clock: ServiceClock) -> None:
+    told: list[float] = []
+    clock.on_proven = told.append
+    clock.on_refused(0.0, HOUR)
+    assert told == []
+    clock.on_accepted(HOUR)
+    clock.on_accepted(HOUR)
+    clock.on_refused(HOUR, 0.0)
+    clock.on_accepted(0.0)
+    assert told == [HOUR, 0.0]
+
+
+def test_what_another_process_has_proved_is_believed_without_a_trial_or_a_word(
+    clock: ServiceClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.adopt(HOUR)
+    assert (clock.offset_seconds, clock.is_on_trial) == (HOUR, False)
+    clock.on_accepted(HOUR)
+    assert _warnings(caplog) == 0
+
+
+def test_what_is_on_trial_here_stays_so_and_the_adopted_is_used_where_it_fails(clock: ServiceClock) -> None:
+    clock.on_refused(0.0, 5 * HOUR)
+    clock.adopt(HOUR)
+    assert (clock.offset_seconds, clock.is_on_trial) == (5 * HOUR, True)
+    clock.on_refused(5 * HOUR, 5 * HOUR)
+    assert (clock.offset_seconds, clock.is_on_trial) == (HOUR, False)

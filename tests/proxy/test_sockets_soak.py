@@ -140,7 +140,7 @@ def test_twenty_thousand_requests_leave_no_trace(tmp_path: Path, caplog: pytest.
         counters = proxy.counters
 
         def held() -> list[int]:
-            proxy.application._upstream.read_gauges()
+            proxy.application.plane.upstream.read_gauges()
             return [
                 counters.requests_in_flight,
                 counters.body_memory_bytes,

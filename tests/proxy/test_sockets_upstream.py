@@ -246,7 +246,7 @@ def test_a_bug_in_handling_one_request_is_answered_500_and_the_next_is_served(
     upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RunningProxy(upstream.url) as proxy:
-        rewriter = type(proxy.application._context.route.rewriter)
+        rewriter = type(proxy.application.server._context.route.rewriter)
 
         def fail(*_: object, **__: object) -> None:
             raise ZeroDivisionError

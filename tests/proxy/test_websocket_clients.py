@@ -57,7 +57,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 5.0) -> None:
 
 def no_tunnel_is_left(proxy: RunningProxy) -> None:
     wait_until(lambda: proxy.counters.tunnels_open == 0 and proxy.counters.downstream_connections_open == 0)
-    wait_until(lambda: repr(proxy.application._upstream._pool) == "<Pool idle=0 busy=0 connecting=0 waiting=0>")
+    wait_until(lambda: repr(proxy.application.plane.upstream._pool) == "<Pool idle=0 busy=0 connecting=0 waiting=0>")
     assert proxy.counters.requests_in_flight == 0
 
 

@@ -126,3 +126,15 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(certificates: Certifica
         server_context(KeyPair(certificates.cert, certificates.key), client_ca=other)
     with pytest.raises(CertificateFileError, match="no certificate and key in PEM form"):
         client_context(None, key_pair=KeyPair(other, None))
+
+
+def test_a_process_that_is_a_copy_of_an_older_one_reads_what_has_changed_since_at_once(
+    certificates: Certificates,
+) -> None:
+    context = reloaded(certificates)
+    first = context.context
+    CertificateWatch([context]).catch_up()
+    assert context.context is first
+    certificates.renew()
+    CertificateWatch([context]).catch_up()
+    assert context.context is not first

@@ -73,7 +73,7 @@ class RunningProxy:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return self.application.server.port
+        return self.application.port
 
     @property
     def management_port(self) -> int:

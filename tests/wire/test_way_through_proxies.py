@@ -120,7 +120,7 @@ def test_tls_sessions_are_resumed_through_both_layers_of_tls(
     ):
         for _ in range(3):
             assert exchange(proxy.port, GET).status == 200
-            proxy.call(lambda: proxy.application._upstream.sweep(float("inf")))
+            proxy.call(lambda: proxy.application.plane.upstream.sweep(float("inf")))
         assert proxy.counters.upstream_tls_sessions_reused_total == 2
 
 
@@ -302,7 +302,7 @@ def test_many_refused_tunnels_leave_nothing_behind() -> None:
             for _ in range(20):
                 assert exchange(proxy.port, GET).problem_code == "upstream_proxy_failed"
             proxy.settle()
-            assert repr(proxy.application._upstream._pool) == "<Pool idle=0 busy=0 connecting=0 waiting=0>"
+            assert repr(proxy.application.plane.upstream._pool) == "<Pool idle=0 busy=0 connecting=0 waiting=0>"
 
 
 # Another address, another host, a certificate
@@ -360,11 +360,11 @@ def test_a_target_that_wants_a_client_certificate_gets_it_and_the_renewed_one_la
         with RunningProxy(service.url, settings | {"ASP_CLIENT_CERT": str(client)}) as proxy:
             assert exchange(proxy.port, GET).status == 200
             client.write_bytes(certificates.client_of(authority=trustme.CA()).read_bytes())
-            used = proxy.application._connections._client_tls
+            used = proxy.application.plane.connections._client_tls
             assert used is not None
             used.check(is_forced=True)
             assert exchange(proxy.port, GET).status == 200  # on the connection that is open
-            proxy.call(lambda: proxy.application._upstream.sweep(float("inf")))
+            proxy.call(lambda: proxy.application.plane.upstream.sweep(float("inf")))
             assert exchange(proxy.port, GET).status == 502
     assert service.refused == []
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from aws_signing_proxy.config import roles
 from aws_signing_proxy.config.notation import (
@@ -62,6 +62,7 @@ __all__ = [
     "VAULT_AUTH_METHOD",
     "VAULT_PATH",
     "VAULT_URL",
+    "WORKERS",
     "Kind",
     "count",
     "duration",
@@ -75,6 +76,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
 _MAX_PORT = 65535
+_MAX_WORKERS = 256
 # Linux keeps a socket's path in 108 bytes, the last of them a NUL: unix(7).
 _MAX_SOCKET_PATH_BYTES = 107
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -162,6 +164,16 @@ def _choice(enumeration: type[E], placeholder: str) -> Kind[E]:
         return enumeration(text.lower())
 
     return Kind(placeholder, f"{', '.join(words[:-1])} or {words[-1]}", parse)
+
+
+def _parse_workers(text: str) -> int | Literal["auto"]:
+    """A number of processes, or one for each processor."""
+    if text.lower() == "auto":
+        return "auto"
+    number = parse_whole_number(text)
+    if not 1 <= number <= _MAX_WORKERS:
+        raise UnexpectedValueError
+    return number
 
 
 def _parse_port(text: str) -> int:
@@ -301,6 +313,9 @@ def text(expected: str, *, placeholder: str = "TEXT") -> Kind[str]:
 
 BOOLEAN: Kind[bool] = Kind("BOOLEAN", "true or false", parse_boolean)
 PORT: Kind[int] = Kind("PORT", "a port number from 0 to 65535", _parse_port)
+WORKERS: Kind[int | Literal["auto"]] = Kind(
+    "COUNT", f"a whole number from 1 to {_MAX_WORKERS}, or auto", _parse_workers
+)
 BIND_ADDRESS: Kind[str] = Kind("ADDRESS", "an IP address or host name, without port", _parse_bind_address)
 TARGET_URL: Kind[TargetUrl] = Kind("URL", "the URL to forward to", TargetUrl.parse, show_url)
 NAME_IN_SCOPE: Kind[str] = Kind("NAME", "letters, digits and . _ -", _matching(_NAME_IN_SCOPE))

@@ -100,6 +100,8 @@ def broken_rules(candidates: Mapping[str, Candidate], *, wrong: AbstractSet[str]
         yield from _body_memory(candidates)
     if not wrong & {"warm_connections", "max_upstream_connections"}:
         yield from _warm_connections(candidates)
+    if not wrong & {"workers", "max_connections", "max_upstream_connections"}:
+        yield from _workers(candidates)
     yield from broken_connection_rules(candidates, wrong)
 
 
@@ -203,3 +205,15 @@ def _body_memory(candidates: Mapping[str, Candidate]) -> Iterator[Broken]:
             total.declaration.name,
             total.problem(f"at least as much as {limit.environment_name}, which is {limit.text}"),
         )
+
+
+def _workers(candidates: Mapping[str, Candidate]) -> Iterator[Broken]:
+    """Each worker has its part of these limits, and a part of nothing serves nobody."""
+    workers = candidates["workers"]
+    for divided in (candidates["max_connections"], candidates["max_upstream_connections"]):
+        if workers.value != "auto" and workers.value > divided.value:
+            yield (
+                workers.declaration.name,
+                workers.problem(f"at most as many as {divided.environment_name}, which is {divided.text}"),
+            )
+            return

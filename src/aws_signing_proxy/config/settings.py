@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aws_signing_proxy.config import kinds
 from aws_signing_proxy.config.connection_kinds import SIGN_HOST
@@ -108,6 +108,15 @@ class Settings(ConnectionSettings):
         "ASP_MGMT_PORT",
         default="8081",
         summary="The management port; 0 takes any free one.",
+    )
+
+    workers: int | Literal["auto"] = setting(
+        kinds.WORKERS,
+        Section.LISTENING,
+        "ASP_WORKERS",
+        default="1",
+        summary="The number of processes that serve requests; auto = one for each processor that this process may use. "
+        "They share the limits on connections and on the memory for bodies.",
     )
 
     body_memory_limit_bytes: int = setting(

@@ -30,22 +30,23 @@ class CircuitBreaker:
     Every fetch is announced by `begin` and ends in one `succeed` or `fail`; one at a time.
     """
 
-    __slots__ = ("_failure_threshold", "_open_until", "_timeout_seconds", "counts", "state")
+    __slots__ = ("_failure_threshold", "_timeout_seconds", "counts", "open_until", "state")
 
     def __init__(self, *, failure_threshold: int, timeout_seconds: float) -> None:
         self._failure_threshold = failure_threshold
         self._timeout_seconds = timeout_seconds
-        self._open_until = 0.0
+        self.open_until = 0.0
+        """While it is open: when it lets a fetch through, by the monotonic clock."""
         self.state = CircuitState.CLOSED
         self.counts = _no_counts()
 
     def admits(self, now: float) -> bool:
         """Whether a fetch may be made now."""
-        return self.state is not CircuitState.OPEN or now >= self._open_until
+        return self.state is not CircuitState.OPEN or now >= self.open_until
 
     def seconds_until_retry(self, now: float) -> float:
         """How long no fetch will be made; zero unless it is open."""
-        return max(0.0, self._open_until - now) if self.state is CircuitState.OPEN else 0.0
+        return max(0.0, self.open_until - now) if self.state is CircuitState.OPEN else 0.0
 
     def begin(self) -> None:
         """A fetch begins: a trial, where the circuit is open (its time is over, or an operator wants it)."""
@@ -68,7 +69,7 @@ class CircuitBreaker:
         self.counts["consecutive_successes"] = 0
         is_too_many = self.counts["consecutive_failures"] >= self._failure_threshold
         if self.state is CircuitState.HALF_OPEN or is_too_many:
-            self._open_until = now + self._timeout_seconds
+            self.open_until = now + self._timeout_seconds
             self._change(CircuitState.OPEN)
 
     def _change(self, state: CircuitState) -> None:

@@ -19,6 +19,7 @@ from aws_signing_proxy.credentials.breaker import CircuitBreaker, CircuitState
 from aws_signing_proxy.credentials.fetcher import FailedFetchError, Fetcher
 from aws_signing_proxy.credentials.ledger import FetchOutcome, Ledger
 from aws_signing_proxy.credentials.model import Credentials, utc
+from aws_signing_proxy.credentials.outlook import Outlook
 from aws_signing_proxy.credentials.schedule import Schedule
 
 __all__ = ["Holder", "LastFetch", "Logger", "Refresher"]
@@ -58,6 +59,9 @@ class Holder(Protocol):
 
     def accept(self, fetched: Credentials) -> None:
         """Use these from now on. They may have expired, where there are no better ones."""
+
+    def on_begun(self) -> None:
+        """A fetch begins; one of the others follows."""
 
     def set_aside(self) -> None:
         """Let the next request ask for the credentials in use, as the sign that they are worth renewing."""
@@ -180,37 +184,36 @@ class Refresher:
     @property
     def seconds_until_retry(self) -> float | None:
         """After a failure, how long until the next try; None where none failed."""
-        if not self._schedule.failures:
-            return None
-        # An open breaker says by itself when its trial is, however long the delays have grown.
-        open_seconds = self.seconds_until_breaker_closes
-        return max(self._schedule.retry_at - self._monotonic(), 0.0) if open_seconds is None else open_seconds
+        return self.outlook.seconds_until_retry(self._monotonic())
 
     @property
     def seconds_until_breaker_closes(self) -> float | None:
         """How long the circuit breaker keeps every fetch away; None unless it is open."""
-        if self.breaker.state is not CircuitState.OPEN or self.provider.is_local:
-            return None
-        return self.breaker.seconds_until_retry(self._monotonic())
+        return self.outlook.seconds_until_breaker_closes(self._monotonic())
 
     @property
-    def is_worth_waiting(self) -> bool:
-        """Whether a request that waits may see credentials within its time."""
-        if self.provider.is_local and self.last_fetch is not None:
-            return False  # it has been read, and is read again when it changes
-        if self.is_fetching or not self._schedule.failures:
-            return True
-        wait = self.seconds_until_retry or 0.0
-        if wait == 0.0:
-            return True
-        is_open = self.breaker.state is CircuitState.OPEN
-        return not is_open and not self._is_lasting and wait < self._patience_seconds
-
-    @property
-    def _is_lasting(self) -> bool:
-        """Whether the last fetch failed in a way that the next one will not mend by itself."""
+    def outlook(self) -> Outlook:
+        """What is known now of when credentials may come."""
+        is_open = self.breaker.state is CircuitState.OPEN and not self.provider.is_local
         lasting = (FetchOutcome.REFUSED, FetchOutcome.ABSENT)
-        return self.last_fetch is not None and self.last_fetch.outcome in lasting
+        return Outlook(
+            provider=self.provider.name,
+            is_local=self.provider.is_local,
+            is_eager=self.is_eager,
+            poll_interval_seconds=self.poll_interval_seconds,
+            patience_seconds=self._patience_seconds,
+            was_fetched=self.last_fetch is not None,
+            is_fetching=self.is_fetching,
+            is_lasting=self.last_fetch is not None and self.last_fetch.outcome in lasting,
+            is_handed_expired=self.is_handed_expired,
+            reason=self.reason,
+            retry_at=self._schedule.retry_at if self._schedule.failures else None,
+            open_until=self.breaker.open_until if is_open else None,
+        )
+
+    def monotonic(self) -> float:
+        """Return the time by which the outlook is read."""
+        return self._monotonic()
 
     async def _watch(self, holder: Holder) -> None:
         while True:
@@ -283,6 +286,7 @@ class Refresher:
         if has_breaker:
             self._change_breaker(self.breaker.begin)
         self.is_fetching = True
+        holder.on_begun()
         try:
             fetched = await self._fetcher.fetch(is_forced=self._must_renew)
         except FailedFetchError as error:
@@ -354,7 +358,8 @@ class Refresher:
         self.reason = error.reason
         self._log_failure(held, now, error)
         self._is_wanted = False
-        holder.on_failed(is_hopeless=self._is_lasting or not self.is_worth_waiting)
+        outlook = self.outlook
+        holder.on_failed(is_hopeless=outlook.is_lasting or not outlook.is_worth_waiting(self._monotonic()))
 
     def _log_failure(self, held: Credentials | None, now: float, error: FailedFetchError) -> None:
         is_valid = held is not None and not held.is_expired(now)

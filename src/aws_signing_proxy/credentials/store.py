@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from aws_signing_proxy.credentials.model import Credentials, utc
-from aws_signing_proxy.credentials.refresher import Refresher
+from aws_signing_proxy.credentials.outlook import Outlook
+from aws_signing_proxy.credentials.refresher import Holder
 from aws_signing_proxy.errors import ErrorCode, InternalError
 
-__all__ = ["CredentialStore", "Waiter"]
+__all__ = ["CredentialStore", "Follower", "Renewer", "Waiter"]
 
 
 class Waiter(Protocol):
@@ -30,6 +31,52 @@ class Waiter(Protocol):
         """There will be none soon."""
 
 
+class Renewer(Protocol):
+    """Who fetches: the `Refresher` itself, or what stands for it in a process that serves requests only."""
+
+    @property
+    def outlook(self) -> Outlook:
+        """What is known now of when credentials may come."""
+
+    @property
+    def is_renewing(self) -> bool:
+        """Whether others than those in use are on their way."""
+
+    def monotonic(self) -> float:
+        """Return the time by which the outlook is read."""
+
+    async def start(self, holder: Holder) -> None:
+        """Begin."""
+
+    async def stop(self) -> None:
+        """End."""
+
+    def order(self) -> None:
+        """Fetch new ones soon, whatever there is."""
+
+    def want(self) -> None:
+        """Fetch if the plan allows it: a request wants credentials."""
+
+    def reject(self, credentials: Credentials) -> None:
+        """Take a service's word that the credentials in use are expired or unknown."""
+
+
+class Follower(Protocol):
+    """Who is told what comes of each fetch, after the store: the workers of other processes."""
+
+    def on_begun(self) -> None:
+        """A fetch begins."""
+
+    def accept(self, fetched: Credentials) -> None:
+        """These are in use from now on. They may have expired."""
+
+    def set_aside(self) -> None:
+        """The next request is to ask for them."""
+
+    def on_failed(self, *, is_hopeless: bool) -> None:
+        """It brought nothing (see `Holder`)."""
+
+
 class CredentialStore:
     """Holds the credentials that requests are signed with, and the requests that wait for some.
 
@@ -39,7 +86,7 @@ class CredentialStore:
 
     def __init__(
         self,
-        refresher: Refresher,
+        refresher: Renewer,
         *,
         on_secrets_changed: Callable[[tuple[str, ...], tuple[str, ...]], None],
         clock: Callable[[], float] = time.time,
@@ -47,6 +94,7 @@ class CredentialStore:
         self.current: Credentials | None = None
         """The credentials of this instant. Where it is None or expired, a request asks `usable`."""
         self.refresher = refresher
+        self.follower: Follower | None = None
         self._on_secrets_changed = on_secrets_changed
         self._clock = clock
         # What requests do not see until the next one asks `usable`: where nothing is fetched ahead, that is the sign
@@ -83,7 +131,8 @@ class CredentialStore:
         Raises:
             InternalError: 503, with the reason and when to come back.
         """
-        if not self.refresher.is_worth_waiting:
+        refresher = self.refresher
+        if not refresher.outlook.is_worth_waiting(refresher.monotonic()):
             raise self.unavailable(now)
 
     def wait(self, waiter: Waiter) -> None:
@@ -128,8 +177,9 @@ class CredentialStore:
         """Why requests cannot be signed now, for people; None while they can, or are to be tried."""
         if self.is_valid:
             return None
-        refresher = self.refresher
-        if not refresher.is_eager and not refresher.provider.is_local and not refresher.seconds_until_retry:
+        outlook = self.refresher.outlook
+        is_failing = bool(outlook.seconds_until_retry(self.refresher.monotonic()))
+        if not outlook.is_eager and not outlook.is_local and not is_failing:
             # They are fetched when a request comes: whoever kept requests away until then would wait forever.
             return None
         return self._sentence(self.held)
@@ -153,23 +203,43 @@ class CredentialStore:
 
     # What the refresher tells (see `Holder`)
 
+    def on_begun(self) -> None:
+        """Let followers know that a fetch begins."""
+        if self.follower is not None:
+            self.follower.on_begun()
+
     def accept(self, fetched: Credentials) -> None:
         """Use these from now on, and let those go on who waited."""
         old = self.held
         self._on_secrets_changed(() if old is None else old.secrets(), fetched.secrets())
         self.current, self._aside = fetched, None
-        if fetched.is_expired(self._clock()):
+        if self.follower is not None:
+            self.follower.accept(fetched)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let those go on who wait, where there are valid credentials."""
+        if not self.is_valid:
             return
         for waiter in self._let_go():
             waiter.on_credentials()
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether the next request is to ask `usable`."""
+        return self._aside is not None
 
     def set_aside(self) -> None:
         """Let the next request ask `usable`."""
         if self._aside is None:
             self._aside, self.current = self.current, None
+            if self.follower is not None:
+                self.follower.set_aside()
 
     def on_failed(self, *, is_hopeless: bool) -> None:
         """Let requests wait on where the next try may bring credentials in time; answer them where it will not."""
+        if self.follower is not None:
+            self.follower.on_failed(is_hopeless=is_hopeless)
         if not self._waiting:
             return
         if not is_hopeless:
@@ -187,24 +257,25 @@ class CredentialStore:
                 yield waiter
 
     def _sentence(self, held: Credentials | None) -> str:
-        refresher = self.refresher
-        reason = refresher.reason
-        open_seconds = refresher.seconds_until_breaker_closes
+        outlook = self.refresher.outlook
+        reason = outlook.reason
+        open_seconds = outlook.seconds_until_breaker_closes(self.refresher.monotonic())
         if open_seconds is not None:
             reason = (
-                f"the circuit breaker before {refresher.provider.name} is open after repeated failures and lets the "
+                f"the circuit breaker before {outlook.provider} is open after repeated failures and lets the "
                 f"next try through in {math.ceil(open_seconds)} s; the last failure: {reason}"
             )
         if held is None:
             return f"The proxy has no AWS credentials: {reason or 'none were found'}."
-        if refresher.is_handed_expired and reason is not None:
+        if outlook.is_handed_expired and reason is not None:
             return f"The proxy has no valid AWS credentials: {reason}."  # which says which, and since when
         ended = f"The AWS credentials from {held.source} expired at {utc(held.expires_at)}"
         if reason is None:
             advice = ": put new ones there (for environment variables, restart the proxy)"
-            return f"{ended}{advice if refresher.provider.is_local else ', and new ones are being fetched'}."
+            return f"{ended}{advice if outlook.is_local else ', and new ones are being fetched'}."
         return f"{ended}, and no new ones could be had: {reason}."
 
     def _retry_after_seconds(self) -> int:
-        wait = self.refresher.seconds_until_retry
-        return max(1, math.ceil(self.refresher.poll_interval_seconds if wait is None else wait))
+        outlook = self.refresher.outlook
+        wait = outlook.seconds_until_retry(self.refresher.monotonic())
+        return max(1, math.ceil(outlook.poll_interval_seconds if wait is None else wait))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import sys
-from collections.abc import Callable
 from typing import Final
 
 from aws_signing_proxy.app import Application
@@ -21,6 +19,7 @@ from aws_signing_proxy.demo.table import Look, Screen
 from aws_signing_proxy.demo.tour import Row, Tour
 from aws_signing_proxy.observe.access_log import without_query_values
 from aws_signing_proxy.observe.logs import configure_logs
+from aws_signing_proxy.running import loop_factory
 from aws_signing_proxy.sigv4.identity import Identity
 
 __all__ = ["Demo", "run_demo"]
@@ -43,7 +42,7 @@ def run_demo(*, once: bool, port: int, mgmt_port: int) -> int:
     """
     configure_logs(level="warning", log_format="console")
     screen = Screen(sys.stdout, Look.of(sys.stdout))
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(screen, once=once, port=port, mgmt_port=mgmt_port))
 
 
@@ -105,7 +104,7 @@ class Demo:
     def tour(self) -> Tour:
         """The requests to send, through the proxies as they listen now."""
         return Tour(
-            proxies={service: proxy.server.port for service, proxy in self.proxies.items()},
+            proxies={service: proxy.port for service, proxy in self.proxies.items()},
             stand_in=self.stand_in.ports,
             identity=self._identity,
             region=_REGION,
@@ -165,12 +164,3 @@ def _show_what_to_try(screen: Screen, demo: Demo) -> None:
 def _show_request(screen: Screen, service: str, request: Received, reply: Reply) -> None:
     target = without_query_values(request.target)
     screen.seen(service, f"{request.method} {target}", reply.status, reply.field(VERDICT_FIELD) or "")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's event loop, as the proxy itself uses it, or None where it is not installed."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop
-    return None

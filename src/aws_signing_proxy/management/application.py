@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -24,13 +24,14 @@ def application(
     reasons_not_ready: Callable[[], list[str]],
     credentials: Callable[[], dict[str, Any]],
     exposition: Callable[[], tuple[bytes, str]],
+    refresh: Callable[[], Awaitable[None]] | None = None,
     metrics_path: str = DEFAULT_METRICS_PATH,
 ) -> Starlette:
     """Return the ASGI application.
 
     `reasons_not_ready` gives a sentence for each reason why no request should be sent to the proxy now, none when it is
     ready. `credentials` gives what is told about the credentials. `exposition` gives the metrics' text and its
-    content type.
+    content type. `refresh` is awaited before either: it brings the numbers of other processes up to date.
 
     - `/status/health`: 200 and `{"status":"ok"}`, exactly as the original proxy answers it.
     - `/status/live`: 200 while the event loop runs. Credentials that are missing do not end the process, so a liveness
@@ -47,9 +48,13 @@ def application(
         return JSONResponse({"status": "ready"}, headers=_NOT_STORED)
 
     async def about_credentials(_request: Request) -> Response:
+        if refresh is not None:
+            await refresh()
         return JSONResponse(credentials(), headers=_NOT_STORED)
 
     async def metrics(_request: Request) -> Response:
+        if refresh is not None:
+            await refresh()
         text, content_type = exposition()
         # Given as a field, because `media_type` would append a charset of its own.
         return Response(text, headers={"content-type": content_type, **_NOT_STORED})

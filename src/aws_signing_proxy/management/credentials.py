@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from aws_signing_proxy.credentials.model import utc
+from aws_signing_proxy.credentials.refresher import Refresher
 from aws_signing_proxy.credentials.store import CredentialStore
 from aws_signing_proxy.observe.counters import Distribution
 
 __all__ = ["CredentialFigures", "credentials_report"]
 
 
-def credentials_report(store: CredentialStore, now: float) -> dict[str, Any]:
-    """Return the document of `/status/credentials`, for JSON. `now` is in seconds since the epoch."""
-    refresher, held = store.refresher, store.held
+def credentials_report(store: CredentialStore, refresher: Refresher, waiting: int, now: float) -> dict[str, Any]:
+    """Return the document of `/status/credentials`, for JSON.
+
+    `waiting` is how many requests wait for credentials, `now` is in seconds since the epoch.
+    """
+    held = store.held
     last = refresher.last_fetch
     in_use = None
     if held is not None:
@@ -37,7 +41,7 @@ def credentials_report(store: CredentialStore, now: float) -> dict[str, Any]:
         else {"at": utc(last.at), "outcome": str(last.outcome), "reason": last.reason},
         "fetching": refresher.is_fetching,
         "next_try_in_seconds": _rounded(refresher.seconds_until_retry),
-        "waiting_requests": store.waiting,
+        "waiting_requests": waiting,
         "circuit_breaker": {
             "state": str(refresher.breaker.state),
             "tries_again_in_seconds": _rounded(open_seconds),
@@ -53,8 +57,9 @@ def _rounded(seconds: float | None) -> float | None:
 class CredentialFigures:
     """The same for metrics: what `observe.exposition` asks (see its `CredentialsState`)."""
 
-    def __init__(self, store: CredentialStore) -> None:
+    def __init__(self, store: CredentialStore, refresher: Refresher) -> None:
         self._store = store
+        self._refresher = refresher
 
     @property
     def is_valid(self) -> bool:
@@ -69,33 +74,28 @@ class CredentialFigures:
     @property
     def source(self) -> str:
         """What the source is called."""
-        return self._store.refresher.provider.name
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for credentials."""
-        return self._store.waiting
+        return self._refresher.provider.name
 
     @property
     def fetches(self) -> Mapping[str, int]:
         """How many fetches ended in which way."""
-        return self._store.refresher.ledger.fetches
+        return self._refresher.ledger.fetches
 
     @property
     def rejections_total(self) -> int:
         """How often the service refused the credentials themselves."""
-        return self._store.refresher.ledger.rejections_total
+        return self._refresher.ledger.rejections_total
 
     def durations(self) -> Mapping[str, Distribution]:
         """Return how long fetches and their steps took, by step."""
-        return self._store.refresher.ledger.durations()
+        return self._refresher.ledger.durations()
 
     @property
     def breaker_state(self) -> str:
         """The circuit breaker's state."""
-        return str(self._store.refresher.breaker.state)
+        return str(self._refresher.breaker.state)
 
     @property
     def breaker_counts(self) -> Mapping[str, int]:
         """What the circuit breaker counted since its state last changed."""
-        return self._store.refresher.breaker.counts
+        return self._refresher.breaker.counts

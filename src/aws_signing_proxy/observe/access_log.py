@@ -20,16 +20,27 @@ _LONGEST_TARGET: Final = 2048
 
 
 class AccessLog:
-    """Writes one line for each finished request, in the format of the other log lines."""
+    """Writes one line for each finished request, in the format of the other log lines.
 
-    __slots__ = ("_clock", "_is_json", "_lines", "_second", "_second_text")
+    `worker` stands in each, where this process is one of several.
+    """
+
+    __slots__ = ("_clock", "_end", "_is_json", "_lines", "_second", "_second_text")
 
     def __init__(
-        self, stream: TextIO | None, *, log_format: str = "json", clock: Callable[[], float] = time.time
+        self,
+        stream: TextIO | None,
+        *,
+        log_format: str = "json",
+        clock: Callable[[], float] = time.time,
+        worker: int | None = None,
     ) -> None:
         self._lines = Lines(stream)
         self._is_json = log_format == "json"
         self._clock = clock
+        self._end = "}" if self._is_json else ""
+        if worker is not None:
+            self._end = f', "worker": {worker}}}' if self._is_json else f" worker={worker}"
         self._second = -1
         self._second_text = ""
 
@@ -61,14 +72,14 @@ class AccessLog:
                 f'"bytes_in": {bytes_in}, "bytes_out": {bytes_out}, "total_seconds": {total_seconds:.6f}, '
                 f'"first_byte_seconds": {first_byte}'
             )
-            line += "}" if client is None else f', "client": {encode_basestring_ascii(client)}}}'
+            line += self._end if client is None else f', "client": {encode_basestring_ascii(client)}{self._end}'
         else:
             first_byte = "-" if first_byte_seconds is None else f"{first_byte_seconds * 1000:.1f}ms"
             who = "-" if client is None else encode_basestring_ascii(client)[1:-1]
             line = (
                 f"{self._timestamp()} {who} {encode_basestring_ascii(method_text)[1:-1]} "
                 f"{encode_basestring_ascii(target_text)[1:-1]} {status} {code} in={bytes_in} out={bytes_out} "
-                f"total={total_seconds * 1000:.1f}ms first_byte={first_byte}"
+                f"total={total_seconds * 1000:.1f}ms first_byte={first_byte}{self._end}"
             )
         self._lines.write(line)
 

@@ -99,6 +99,10 @@ NUMBERS: Final = (
     "spool_bytes",
     "body_memory_bytes",
     "clock_offset_seconds",
+    "credentials_waiting",
+    "workers_running",
+    "workers_silent",
+    "worker_deaths_total",
 )
 """The attributes of `Counters` that are one integer each."""
 
@@ -171,6 +175,10 @@ class Counters:
     spool_bytes: int
     body_memory_bytes: int
     clock_offset_seconds: int
+    credentials_waiting: int
+    workers_running: int
+    workers_silent: int
+    worker_deaths_total: int
 
     def __init__(self) -> None:
         for name in NUMBERS:

@@ -53,10 +53,6 @@ class CredentialsState(Protocol):
         """What the source is called."""
 
     @property
-    def waiting(self) -> int:
-        """How many requests wait for credentials."""
-
-    @property
     def fetches(self) -> Mapping[str, int]:
         """How many fetches ended in which way."""
 
@@ -120,7 +116,6 @@ class _Families(Collector):
             PREFIX + "retries_total": lambda now: [([cause], count) for cause, count in now.retries.items()],
             PREFIX + "credentials_valid": lambda _: [([], float(credentials.is_valid))],
             PREFIX + "credentials_expiry_seconds": self._expiry,
-            PREFIX + "credentials_waiting": lambda _: [([], credentials.waiting)],
             PREFIX + "credential_refreshes_total": lambda _: [
                 ([credentials.source, outcome], count) for outcome, count in credentials.fetches.items()
             ],

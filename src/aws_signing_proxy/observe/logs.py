@@ -8,6 +8,7 @@ debug lines quote requests with their tokens.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -49,11 +50,13 @@ _MULTILINE: Final = frozenset({"exception", "stack"})
 _KEPT_IN_LINES: Final = {code: text for code, text in _ESCAPED.items() if chr(code) not in "\n\t"}
 
 
-def configure_logs(*, level: str = "info", log_format: str = "json", stream: TextIO | None = None) -> None:
+def configure_logs(
+    *, level: str = "info", log_format: str = "json", stream: TextIO | None = None, worker: int | None = None
+) -> None:
     """Write all logging of the process to `stream` (standard error where None). May be called again.
 
     `level` is a name of the standard library's levels in any case; `log_format` is "json" or "console". Console lines
-    are coloured on a terminal only.
+    are coloured on a terminal only. `worker` stands in each line, where this process is one of several.
 
     Raises:
         ValueError: There is no such level or format.
@@ -63,7 +66,7 @@ def configure_logs(*, level: str = "info", log_format: str = "json", stream: Tex
         raise ValueError(f"no such log level or format: {level!r}, {log_format!r}")
     lines = Lines(sys.stderr if stream is None else stream)
     remove_log_handlers()
-    handler = _Handler(lines, _formatter(log_format, is_coloured=lines.is_terminal))
+    handler = _Handler(lines, _formatter(log_format, worker, is_coloured=lines.is_terminal))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(max(threshold, logging.INFO))
@@ -124,7 +127,7 @@ def _last_resort(record: logging.LogRecord, error: Exception) -> str:
     )
 
 
-def _formatter(log_format: str, *, is_coloured: bool) -> logging.Formatter:
+def _formatter(log_format: str, worker: int | None, *, is_coloured: bool) -> logging.Formatter:
     render: structlog.typing.Processor
     if log_format == "json":
         last: list[structlog.typing.Processor] = [_redact, _render_json]
@@ -140,7 +143,7 @@ def _formatter(log_format: str, *, is_coloured: bool) -> logging.Formatter:
         processors=[
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.processors.format_exc_info,
-            _add_facts_of_record,
+            functools.partial(_add_facts_of_record, {} if worker is None else {"worker": worker}),
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *last,
         ],
@@ -152,7 +155,7 @@ def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _add_facts_of_record(_logger: Any, _name: str, event_dict: _EventDict) -> _EventDict:
+def _add_facts_of_record(facts: dict[str, Any], _logger: Any, _name: str, event_dict: _EventDict) -> _EventDict:
     """Put the time, the level, the event and the logger's name first, in this order."""
     record: logging.LogRecord = event_dict["_record"]
     first = {
@@ -160,6 +163,7 @@ def _add_facts_of_record(_logger: Any, _name: str, event_dict: _EventDict) -> _E
         "level": record.levelname.lower(),
         "event": event_dict.pop("event", ""),
         "logger": record.name,
+        **facts,
     }
     return first | {name: value for name, value in event_dict.items() if name not in first}
 

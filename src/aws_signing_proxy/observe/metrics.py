@@ -169,7 +169,7 @@ METRICS: Final = (
         "Seconds until the credentials expire, negative after that; absent where they name no end.",
         unit="seconds",
     ),
-    Metric(PREFIX + "credentials_waiting", Kind.GAUGE, "Requests that wait for credentials."),
+    _number("credentials_waiting", Kind.GAUGE, "Requests that wait for credentials."),
     Metric(
         PREFIX + "credential_refreshes_total",
         Kind.COUNTER,
@@ -198,6 +198,17 @@ METRICS: Final = (
         PREFIX + "credential_rejections_total",
         Kind.COUNTER,
         "How often the service said that the credentials are expired or unknown, and others were fetched.",
+    ),
+    _number("workers_running", Kind.GAUGE, "Workers that serve clients: 1, or as many as ASP_WORKERS says."),
+    _number(
+        "workers_silent",
+        Kind.GAUGE,
+        "Workers that have not said anything for 5 seconds. Their figures are the last ones that they gave.",
+    ),
+    _number(
+        "worker_deaths_total",
+        Kind.COUNTER,
+        "Workers that ended without being told to by the supervisor; each is replaced.",
     ),
     Metric(
         PREFIX + "build_info",

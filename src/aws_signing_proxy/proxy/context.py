@@ -18,7 +18,10 @@ __all__ = ["Context", "Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits and timeouts of the proxy path; infinity where a limit is switched off."""
+    """Limits and timeouts of the proxy path; infinity where a limit is switched off.
+
+    `max_connections` is this process's part, where it is one of several `workers`.
+    """
 
     max_connections: int
     max_head_bytes: int
@@ -31,6 +34,7 @@ class Limits:
     flush_interval_seconds: float
     credentials_wait_timeout_seconds: float
     upgrade_idle_timeout_seconds: float = float("inf")
+    workers: int = 1
 
 
 class Context:

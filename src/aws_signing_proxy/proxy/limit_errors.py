@@ -19,9 +19,11 @@ __all__ = [
 
 def too_many_connections(context: Context) -> InternalError:
     """Return the error for a connection over ASP_MAX_CONNECTIONS (which the server has counted)."""
+    limits = context.limits
+    who = "The proxy" if limits.workers == 1 else f"Each of the proxy's {limits.workers} workers"
     return InternalError(
         ErrorCode.TOO_MANY_CONNECTIONS,
-        f"The proxy serves {context.limits.max_connections} connections already (ASP_MAX_CONNECTIONS).",
+        f"{who} serves {limits.max_connections} connections already (ASP_MAX_CONNECTIONS).",
         retry_after_seconds=1,
     )
 

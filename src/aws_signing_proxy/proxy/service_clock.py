@@ -19,6 +19,7 @@ So the offset is forgotten too: when the local clock has been set right, the nex
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aws_signing_proxy.observe.logs import get_logger
@@ -44,9 +45,11 @@ class ServiceClock:
     `is_on_trial`: no request that was signed with it has been accepted yet. `name` is the service's, for people.
     """
 
-    __slots__ = ("_believed", "_name", "_said", "is_on_trial", "offset_seconds")
+    __slots__ = ("_believed", "_name", "_said", "is_on_trial", "offset_seconds", "on_proven")
 
     def __init__(self, name: str) -> None:
+        self.on_proven: Callable[[float], None] | None = None
+        """Told of each offset that was on trial and proved good: for others who send to the same service."""
         self._name = name
         self._believed = 0.0
         self._said = 0.0
@@ -91,6 +94,8 @@ class ServiceClock:
             return
         self.is_on_trial = False
         self._believed = used
+        if self.on_proven is not None:
+            self.on_proven(used)
         if not used:
             _LOG.info("the local clock agrees with the service's again", service=self._name)
         elif abs(used - self._said) >= _NOTABLE_SECONDS:
@@ -100,3 +105,12 @@ class ServiceClock:
                 service_is_ahead_by_seconds=round(used),
             )
         self._said = used
+
+    def adopt(self, offset_seconds: float) -> None:
+        """Believe what another process has proved: a request that was signed with this offset was accepted there.
+
+        What is on trial here stays so; where it fails, this one is in use.
+        """
+        self._believed = self._said = offset_seconds
+        if not self.is_on_trial:
+            self.offset_seconds = offset_seconds

@@ -45,6 +45,11 @@ class ReloadedContext:
             self._loaded_marks = marks
             self._load()
 
+    def catch_up(self) -> None:
+        """Read the files now where they are others than those that are in use. Blocks."""
+        if self._marks() != self._loaded_marks:
+            self.check(is_forced=True)
+
     def _load(self) -> None:
         try:
             context = self._build()
@@ -74,6 +79,11 @@ class CertificateWatch:
         self._poll_seconds = poll_seconds
         self._is_forced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def catch_up(self) -> None:
+        """Read now what has changed since the contexts were made: this process is a copy of an older one. Blocks."""
+        for context in self._contexts:
+            context.catch_up()
 
     def start(self) -> None:
         """Begin to look, where there is anything to look at."""

@@ -1,0 +1,91 @@
+"""One worker, as the supervisor knows it: its lives, one after the other, and how long to wait between them."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from aws_signing_proxy.workers.channel import Channel, Message
+from aws_signing_proxy.workers.shared_counters import SharedFigures
+
+__all__ = ["Member"]
+
+# Who lived as long as this did not die of how it was started.
+_LONG_LIFE_SECONDS: Final = 10.0
+_FIRST_DELAY_SECONDS: Final = 0.1
+_LONGEST_DELAY_SECONDS: Final = 10.0
+_MOST_DOUBLINGS: Final = 10
+# Figures come four times a second.
+_SILENT_SECONDS: Final = 5.0
+
+
+class Member:
+    """One slot of the crew. `pid` and `channel` are None while nobody lives there."""
+
+    def __init__(self, slot: int, figures: SharedFigures) -> None:
+        self.slot = slot
+        self.figures = figures
+        self.life = 0
+        self.pid: int | None = None
+        self.channel: Channel | None = None
+        self.is_living = False
+        """Whether there is a process, or the nursery has been told to make one."""
+        self.is_ready = False
+        self.is_silent = False
+        self.has_answered = True
+        """Whether it has copied its figures since it was last asked to."""
+        self.has_left = False
+        """Whether it takes no clients any more."""
+        self._has_failed = False
+        self._born_at = 0.0
+        self._short_lives = 0
+
+    def __repr__(self) -> str:
+        return f"<Member {self.slot} pid {self.pid}{' ready' if self.is_ready else ''}>"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known how its start went."""
+        return self.is_ready or self._has_failed
+
+    def begin_life(self) -> None:
+        """A worker is to be made."""
+        self.life += 1
+        self.is_living = True
+        self.has_left = False
+        self._born_at = time.monotonic()
+
+    def end_life(self) -> float:
+        """It is gone; return how long to wait before the next one is made: longer each time while none lives long."""
+        has_lived_long = self.is_ready and time.monotonic() - self._born_at >= _LONG_LIFE_SECONDS
+        self._short_lives = 0 if has_lived_long else self._short_lives + 1
+        self._has_failed = True
+        self.life += 1
+        self.pid = None
+        self.is_living = self.is_ready = self.is_silent = False
+        self.has_answered = True
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        if not self._short_lives:
+            return 0.0
+        doublings = min(self._short_lives - 1, _MOST_DOUBLINGS)
+        return min(_FIRST_DELAY_SECONDS * float(2**doublings), _LONGEST_DELAY_SECONDS)
+
+    def lose_channel(self, life: int) -> None:
+        """The channel of that life is closed."""
+        if life == self.life:
+            self.channel = None
+
+    def send(self, message: Message) -> None:
+        """Tell it something, if it lives."""
+        if self.channel is not None:
+            self.channel.send(message)
+
+    def notice_silence(self) -> bool:
+        """Look when it last copied its figures; return whether it has just fallen silent."""
+        figures = self.figures.read() if self.is_ready else None
+        was_silent, self.is_silent = self.is_silent, False
+        if figures is not None:
+            self.is_silent = time.monotonic() - figures.at > _SILENT_SECONDS
+        return self.is_silent and not was_silent

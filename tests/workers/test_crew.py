@@ -1,0 +1,162 @@
+"""The supervisor's side without processes: workers that cannot be made, that do not listen, that never serve."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from aws_signing_proxy.app import Application
+from aws_signing_proxy.config.loading import load_settings
+from aws_signing_proxy.workers.crew import Crew
+from aws_signing_proxy.workers.nursery import Frame, Nursery, Word
+from aws_signing_proxy.workers.shared_counters import SharedFigures
+from aws_signing_proxy.workers.turns import Board
+from tests.wire.running_proxy import ENVIRONMENT
+
+
+class FakeNursery:
+    """Says what a test wants it to say; keeps the workers' ends of the channels."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._frames: list[Frame] = []
+        self.failures: list[OSError] = []
+        self.forked: list[int] = []
+        self.killed: list[int] = []
+        self.channels: list[socket.socket] = []
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def fork(self, slot: int, channel: socket.socket) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.forked.append(slot)
+        self.channels.append(channel.dup())
+
+    def say(self, word: Word, number: int, detail: int) -> None:
+        self._frames.append(Frame(word, number, detail))
+        self._theirs.send(b"x")
+
+    def frames(self) -> list[Frame]:
+        self._ours.recv(100)
+        said, self._frames = self._frames, []
+        return said
+
+    def kill(self, pid: int = 0) -> None:
+        self.killed.append(pid)
+        self.say(Word.ENDED, pid or 7, -9)
+
+    def leave(self) -> None:
+        pass
+
+    def close(self) -> None:
+        for each in (self._ours, self._theirs, *self.channels):
+            each.close()
+
+
+def play(test: Callable[[Crew, FakeNursery], Coroutine[Any, Any, None]], *, workers: int = 1) -> None:
+    async def run() -> None:
+        nursery = FakeNursery()
+        crew = Crew(cast("Nursery", nursery), [SharedFigures() for _ in range(workers)], Board(workers))
+        try:
+            await test(crew, nursery)
+        finally:
+            await crew.stop(drain_timeout_seconds=0, let_go=lambda: None)
+
+    asyncio.run(run())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - there is nothing to wait on
+            await asyncio.sleep(0.002)
+
+
+async def none_lives(crew: Crew, nursery: FakeNursery) -> None:
+    """End a test with a worker that was not made, so that nobody is waited for."""
+    nursery.say(Word.NOT_BORN, 0, errno.ENOMEM)
+    await until(lambda: not crew._members[0].is_living)
+
+
+def test_a_worker_that_cannot_be_made_is_tried_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        nursery.failures = [BlockingIOError(errno.EAGAIN, "no room")]
+        crew.prepare()
+        await until(lambda: nursery.forked == [0])
+        nursery.say(Word.NOT_BORN, 0, errno.ENOMEM)
+        await until(lambda: nursery.forked == [0, 0])
+        nursery.say(Word.NOT_BORN, 0, errno.ENOMEM)
+        await until(lambda: nursery.forked == [0, 0, 0])
+        assert crew.problems() == ["No worker serves requests."]
+        await none_lives(crew, nursery)
+
+    with caplog.at_level(logging.ERROR):
+        play(run)
+    events = [cast("dict[str, Any]", record.msg) for record in caplog.records if isinstance(record.msg, dict)]
+    delays = [event["next_try_in_seconds"] for event in events if event["event"] == "a worker could not be made"]
+    assert delays == [0.1, 0.2, 0.4, 0.8]
+
+
+def test_a_worker_that_does_not_take_what_it_is_told_is_killed() -> None:
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        crew.prepare()
+        nursery.say(Word.BORN, 0, 7)
+        (member,) = crew._members
+        await until(lambda: member.channel is not None and member.pid == 7)
+        while member.channel is not None and not member.channel.is_stuck:
+            member.send({"is": "news", "text": "x" * 100_000})
+        await until(lambda: nursery.killed == [7])
+        await until(lambda: nursery.forked == [0, 0])
+        await none_lives(crew, nursery)
+
+    play(run)
+
+
+class NobodyServes:
+    """A crew that never comes to serve (see `Workers`)."""
+
+    def prepare(self) -> None:
+        pass
+
+    async def start(self, *_: object) -> None:
+        pass
+
+    async def stop(self, *, drain_timeout_seconds: float, let_go: Callable[[], None]) -> None:
+        let_go()
+
+    def kill(self) -> None:
+        pass
+
+    def reload(self) -> None:
+        pass
+
+    async def refresh(self) -> None:
+        pass
+
+    def snapshot(self) -> Any:
+        raise AssertionError
+
+    def problems(self) -> list[str]:
+        return ["No worker serves requests."]
+
+
+def test_a_proxy_that_nobody_serves_in_does_not_say_that_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        environ = ENVIRONMENT | {"ASP_TARGET_URL": "http://127.0.0.1:1"}
+        application = Application(load_settings({}, environ).settings, environ, workers=NobodyServes())
+        await application.start()
+        assert application.reasons_not_ready() == ["No worker serves requests."]
+        await application.stop(drain_timeout_seconds=0)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+    events = [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
+    assert "started, but not ready" in events
+    assert "ready" not in events
