@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -79,6 +83,98 @@ def test_a_stand_in_too_short_to_be_a_secret_does_not_mangle_words(short: str) -
     redactor.forget(short)
     redactor.register(short)
     assert redactor.mask("the latest testing of a proxy") == "the latest testing of a proxy"
+
+
+@pytest.mark.parametrize("short", ["x", "s3", "abc", "test", "pl4nted", "p-4/n"])
+@pytest.mark.parametrize(
+    "quoting",
+    ["secret={}&a=b", '{{"any":"{}"}}', '{{\\"any\\":\\"{}\\"}}', "any%3D{}%26", "any%3d{}", "&quot;{}&quot;", "any:{}",
+     "any\\u003d{}\\u0026", "%22{}%22", "&#39;{}&#39;"],
+)  # fmt: skip
+def test_a_short_secret_is_masked_where_it_is_a_value(short: str, quoting: str) -> None:
+    redactor = Redactor()
+    redactor.register(short)
+    assert redactor.mask_known(quoting.format(short)) == quoting.format(MASK)
+
+
+def test_a_short_secret_that_is_no_word_is_masked_wherever_it_is_whole() -> None:
+    redactor = Redactor()
+    redactor.register("pl4nted")
+    assert redactor.mask_known("it is pl4nted (pl4nted), expl4nted") == f"it is {MASK} ({MASK}), expl4nted"
+
+
+def lower(text: str) -> str:
+    """Write the percent escapes as .NET does."""
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text)
+
+
+TRICKY = "ab/cd+EF==~x\"y'z&w éü\U0001f511\n\\\\-123%"
+WRITERS: list[Callable[[str], str]] = [
+    lambda text: lower(quote(text, safe="")),
+    lambda text: lower(quote_plus(text)),
+    lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    lambda text: json.dumps(text)[1:-1].replace("=", "\\u003D").replace("&", "\\u0026"),
+    lambda text: html.escape(text, quote=True),
+    lambda text: text.replace("&", "&amp;").replace("'", "&apos;").replace('"', "&#034;").replace("/", "&#X2F;"),
+    lambda text: "".join(f"&#{ord(one)};" if not one.isalnum() else one for one in text),
+    lambda text: json.dumps(json.dumps(json.dumps(text)))[1:-1],
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: quote(json.dumps(text)[1:-1], safe=""),
+    lambda text: json.dumps(html.escape(text))[1:-1].replace("&", "\\u0026"),
+    lambda text: lower(quote(html.escape(text), safe="")),
+    lambda text: repr(text.encode())[2:-1],
+    lambda text: repr(text)[1:-1],
+    lambda text: ascii(text)[1:-1],
+    lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    lambda text: base64.urlsafe_b64encode(f"me:{text}".encode()).decode(),
+    lambda text: lower(quote(base64.b64encode(text.encode()).decode(), safe="")),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("secret", [SECRET, TRICKY, "abcdefgh/ijkl+mnop==", "/+=&%\"'<>\\ ", "~ä~ö~ü~ß~"])
+def test_a_secret_is_masked_in_whatever_encoding_a_server_quotes_it(write: Callable[[str], str], secret: str) -> None:
+    redactor = Redactor()
+    redactor.register(secret)
+    masked = redactor.mask_known(f"<{write(secret)}>")
+    assert len(masked) <= len(f"<12345678{MASK}1234>"), masked
+    assert MASK in masked
+
+
+def test_of_a_long_secret_that_was_cut_off_what_is_there_is_masked() -> None:
+    redactor = Redactor()
+    redactor.register("a/abcdefghijklmn+opq")
+    assert redactor.mask("quoted: a/abcdefghijklmn...") == f"quoted: a/{MASK}..."
+
+
+def test_a_text_of_escapes_alone_is_masked_in_no_time() -> None:
+    redactor = Redactor()
+    for secret in ('\\"' * 20, "\\" * 20 + "a", '"' * 20, "%25" * 20, "&amp;" * 20):
+        redactor.register(secret)
+    for text in ("\\" * 20_000, "%25" * 20_000, "&amp;" * 20_000, "%5C" * 20_000):
+        began = time.process_time()
+        redactor.mask(text)
+        assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{{"identity":"c","secret":"{}"}}',
+        '{{\\"identity\\":\\"c\\",\\"secret\\":\\"{}\\"}}',
+        "client_secret%3D{} a",
+        "&quot;client_secret&quot;:&quot;{}&quot;",
+        "client_assertion={}&b",
+        "secret_id={}",
+    ],
+)
+def test_a_secret_that_a_server_quotes_with_its_name_is_masked_unregistered(written: str) -> None:
+    assert Redactor().mask(written.format("unregistered")) == written.format(MASK)
+
+
+def test_what_is_said_of_a_client_secret_stays_readable() -> None:
+    said = "client secret: is not set (Set ASP_OPEN_ID_CLIENT_SECRET)"
+    assert Redactor().mask(said) == said
 
 
 @pytest.mark.parametrize(

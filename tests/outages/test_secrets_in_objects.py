@@ -64,7 +64,7 @@ def test_no_object_and_no_exception_of_a_source_shows_a_secret(make: Make, scene
             scene.mend()
         else:
             scene.fail(style)
-        fetch = Fetch(is_forced=True, timeout_seconds=5, keep_secret=redactor.register, mask=redactor.mask_known)
+        fetch = Fetch(is_forced=True, timeout_seconds=5, keep_secret=redactor.register, mask=redactor.mask)
         try:
             shown.append(repr(provider.retrieve(fetch)))
         except CredentialsUnavailableError as error:

@@ -114,7 +114,7 @@ def _tell_who(found: Credentials, settings: Settings, environ: Mapping[str, str]
     fetch = Fetch(
         timeout_seconds=_WHO_TIMEOUT_SECONDS,
         keep_secret=SECRETS_OF_LOG.register,
-        mask=SECRETS_OF_LOG.mask_known,
+        mask=SECRETS_OF_LOG.mask,
     )
     try:
         who = service.caller_identity(fetch, found)

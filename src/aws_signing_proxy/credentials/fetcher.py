@@ -38,8 +38,8 @@ class SecretKeeper(Protocol):
     def forget(self, secret: str) -> None:
         """Take back one `register`."""
 
-    def mask_known(self, text: str) -> str:
-        """Return `text` without the registered secrets."""
+    def mask(self, text: str) -> str:
+        """Return `text` as it may be shown: without the registered secrets, and what else sounds like one."""
 
 
 class NoSecretKeeper:
@@ -51,7 +51,7 @@ class NoSecretKeeper:
     def forget(self, secret: str) -> None:
         """Do nothing."""
 
-    def mask_known(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return `text`."""
         return text
 
@@ -179,7 +179,7 @@ class Fetcher:
             clock=self._clock,
             monotonic=self._monotonic,
             keep_secret=self._secrets.register,
-            mask=self._secrets.mask_known,
+            mask=self._secrets.mask,
         )
 
     def _end(self, secrets: list[str]) -> None:

@@ -8,24 +8,19 @@ about to be written.
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+
+from aws_signing_proxy.observe.secret_forms import SecretForm, forms_of
 
 __all__ = ["MASK", "Redactor"]
 
 MASK: Final = "***"
-
-# A shorter value is a stand-in ("test", "testing"), and replacing it would mangle words that merely contain it.
-_SHORTEST_SECRET: Final = 8
 
 _SECRET_NAME: Final = re.compile(
     r"authorization|secret|password|passwd|token|cookie|signature|private_?key|api_?key", re.IGNORECASE
@@ -33,19 +28,23 @@ _SECRET_NAME: Final = re.compile(
 # What is said about a secret is none: where it is stored, when it ends.
 _ABOUT_A_SECRET: Final = re.compile(r"(?:_file|_path|_url|_at|_in|_seconds|_count|_total)\Z", re.IGNORECASE)
 
+# In what quotes another text these are escaped, more than once perhaps.
+_QUOTE: Final = r"""(?:\\*+["']|(?:%(?:25)*2[27])|&(?:amp;)*(?:quot|apos|\#0*3[49]|\#x0*2[27]);)"""
+_IS: Final = r"""(?:\s*+(?:[:=]|%(?:25)*3[AD]|\\u003[ad])\s*+)"""
 _WRITTEN_OUT: Final = re.compile(
-    r"""(?P<name>
-          authorization["']?\s*[:=]\s*(?:b?["'])?(?:(?:bearer|basic)\s+)? |
+    rf"""(?P<name>
+          authorization{_QUOTE}?{_IS}(?:b?{_QUOTE})?(?:(?:bearer|basic)\s+)? |
           (?:x-amz-security-token|x-amz-s3session-token|x-amz-signature|signature|x-vault-token|
              x-aws-ec2-metadata-token|aws_secret_access_key|aws_session_token|secretaccesskey|sessiontoken|
-             secret_key|security_token|client_secret|password|id_?token|access_token
-          )["']?\s*[:=]\s*(?:b?["'])?
+             secret_key|security_token|client_secret|client_assertion|secret_id|password|id_?token|access_token
+          ){_QUOTE}?{_IS}(?:b?{_QUOTE})? |
+          # The original's dialect calls it so; without the quotation marks it is a word.
+          (?:["';]|%(?:25)*2[27])secret{_QUOTE}{_IS}{_QUOTE}
         )
-        (?P<value>[^\s"'&,;<>*]+)""",
+        (?P<value>(?:(?!\\{{1,8}}["'])[^\s"'&,;<>*])+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
-_URL_SAFE: Final = str.maketrans("+/", "-_")
 _DEEPEST: Final = 5
 _MOST_ITEMS: Final = 200
 
@@ -59,16 +58,20 @@ class Redactor:
         # Credentials are fetched in a thread of their own, which registers what it meets.
         self._lock = threading.RLock()
         # Made once for each secret: with a refresh ten of them come and go, partly in the event loop (1.1 ms a time).
-        self._forms_of: dict[str, set[str]] = {}
-        self._forms: tuple[str, ...] = ()
+        self._forms_of: dict[str, tuple[SecretForm, ...]] = {}
+        self._forms: tuple[SecretForm, ...] = ()
 
     def register(self, secret: str) -> None:
-        """Replace `secret` from now on, also as JSON, Python, URLs, HTML, base64 write it. Short ones are ignored."""
-        if len(secret) >= _SHORTEST_SECRET:
+        """Replace `secret` from now on, also as JSON, Python, URLs, HTML, base64 write it, one within the other too.
+
+        One of fewer than 8 characters is replaced where it is whole; of fewer than 4, or of letters alone, where it is
+        a value (`name=x`, `"x"`): what merely looks like it stays as it is ("test" in "/test/latest").
+        """
+        if secret:
             with self._lock:
                 self._holders[secret] += 1
                 if self._holders[secret] == 1:
-                    self._forms_of[secret] = _forms(secret)
+                    self._forms_of[secret] = forms_of(secret)
                     self._renew()
 
     def forget(self, secret: str) -> None:
@@ -88,15 +91,19 @@ class Redactor:
             self.forget(secret)
 
     def _renew(self) -> None:
-        forms = set().union(*self._forms_of.values())
+        forms = (form for forms in self._forms_of.values() for form in forms)
         # The longest first: a secret may contain another.
         self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def mask_known(self, text: str) -> str:
         """Return `text` without the registered secrets; nothing else is looked for."""
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+        met = [form for form in self._forms if form.run in text]
+        if not met:
+            return text
+        for form in met:
+            text = form.masked(text, MASK)
+        for form in met:
+            text = form.masked_remains(text, MASK)
         return text
 
     def mask(self, text: str) -> str:
@@ -136,24 +143,6 @@ class Redactor:
         if not is_harmless and _SECRET_NAME.search(name) and not _ABOUT_A_SECRET.search(name):
             return MASK
         return self._clean(value, depth)
-
-
-def _forms(secret: str) -> set[str]:
-    written = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
-    written |= {quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret, quote=False)}
-    return written | set(_in_base64(secret.encode("utf-8", "surrogatepass")))
-
-
-def _in_base64(secret: bytes) -> Iterator[str]:
-    """Yield what base64 makes of the secret within something longer ("user:secret"), wherever it begins there.
-
-    Without the character at either end that depends on what surrounds it.
-    """
-    for before in range(3):
-        encoded = base64.b64encode(b"\0" * before + secret).decode()
-        core = encoded[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
-        yield core
-        yield core.translate(_URL_SAFE)
 
 
 def _text(value: object) -> str:
