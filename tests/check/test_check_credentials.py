@@ -124,6 +124,14 @@ def test_every_attempt_is_told_with_what_to_do(desk: Desk) -> None:
     assert desk.sts.asked_for == []
 
 
+def test_what_sounds_secret_is_not_told_also_where_it_was_never_registered(desk: Desk) -> None:
+    echoed = Attempt("STS at https://sts.test", "refused (client_secret=unregistered)", "Look")
+    desk.sts.failure = CredentialsUnavailableError((echoed,))
+    desk.check()
+    assert "refused (client_secret=***" in desk.text
+    assert "unregistered" not in desk.text
+
+
 def test_a_source_that_gives_nothing_in_time_is_told_within_that_time(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 from aws_signing_proxy.config.connection_rules import proxy_on_the_way
 from aws_signing_proxy.config.loading import load_settings
 from aws_signing_proxy.config.problems import SettingsError
-from aws_signing_proxy.config.proxy_variables import NoProxy, ProxyUrl
+from aws_signing_proxy.config.proxy_variables import ProxyUrl
+from aws_signing_proxy.no_proxy import NoProxy
 
 
 def way(target: str = "https://service.test", **environ: str) -> str | None:

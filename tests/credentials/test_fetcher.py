@@ -271,6 +271,17 @@ def test_a_hundred_fetches_leave_the_log_with_the_secrets_of_the_last() -> None:
     assert not redactor._holders
 
 
+def test_what_sounds_secret_is_shown_to_nobody_also_where_it_was_never_registered() -> None:
+    """As the log shows it: what clients and /status/credentials get comes from here."""
+    provider = FakeProvider(is_local=True)
+    echoed = "cannot understand client_secret=unregistered&grant_type=x"
+    provider.failure = CredentialsUnavailableError((Attempt("a server", echoed, "Look at it"),))
+    fetcher, _ = fetcher_of(provider, secrets=Redactor())
+    error = asyncio.run(failure_of(fetcher))
+    assert error.reason == "a server: cannot understand client_secret=***&grant_type=x (Look at it)"
+    assert error.attempts[0].reason == "cannot understand client_secret=***&grant_type=x"
+
+
 def test_where_nothing_is_written_nobody_keeps_secrets() -> None:
     keeper = NoSecretKeeper()
     keeper.register("planted")

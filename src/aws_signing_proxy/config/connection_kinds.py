@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from aws_signing_proxy.config.kinds import Kind, show_url
 from aws_signing_proxy.config.notation import UnexpectedValueError
-from aws_signing_proxy.config.proxy_variables import NoProxy, ProxyUrl
+from aws_signing_proxy.config.proxy_variables import ProxyUrl
 from aws_signing_proxy.config.values import TargetUrl
+from aws_signing_proxy.no_proxy import NoProxy
 
 __all__ = ["CONNECT_TO", "NO_PROXY", "PROXY_URL", "SIGN_HOST", "HostPort"]
 

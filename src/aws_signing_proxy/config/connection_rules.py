@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aws_signing_proxy.config.notation import quoted
-from aws_signing_proxy.config.proxy_variables import is_on_this_machine
+from aws_signing_proxy.no_proxy import is_on_this_machine
 
 if TYPE_CHECKING:
     import ssl
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from aws_signing_proxy.config.connection_settings import ConnectionSettings
     from aws_signing_proxy.config.problems import Problem
-    from aws_signing_proxy.config.proxy_variables import NoProxy, ProxyUrl
+    from aws_signing_proxy.config.proxy_variables import ProxyUrl
     from aws_signing_proxy.config.sources import Candidate
     from aws_signing_proxy.config.values import TargetUrl
+    from aws_signing_proxy.no_proxy import NoProxy
 
 __all__ = ["broken_connection_rules", "connection_advice", "proxy_on_the_way"]
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aws_signing_proxy.config.connection_kinds import HostPort
-    from aws_signing_proxy.config.proxy_variables import NoProxy, ProxyUrl
+    from aws_signing_proxy.config.proxy_variables import ProxyUrl
+    from aws_signing_proxy.no_proxy import NoProxy
 
 __all__ = ["ConnectionSettings"]
 

@@ -62,7 +62,8 @@ count wherever STS is asked.
 | `AWS_USE_FIPS_ENDPOINT` | `true`: the FIPS endpoint of STS. |
 
 `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (see "The way to the target") count where credentials are fetched, too: STS,
-Vault, the authorization server. There the rules of Python's HTTP clients hold, and `ALL_PROXY` counts as well.
+Vault, the authorization server. They mean the same there ([proxies](connections.md#through-an-http-proxy)), and
+`ALL_PROXY` counts as well.
 
 ## Exit status
 

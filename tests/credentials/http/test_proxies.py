@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from aws_signing_proxy.config.connection_rules import proxy_on_the_way
+from aws_signing_proxy.config.loading import load_settings
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Kind
 from aws_signing_proxy.credentials.http.proxies import proxy_for
 
@@ -46,6 +48,29 @@ def test_what_no_proxy_names_is_asked_directly(exempt: str) -> None:
 @pytest.mark.parametrize("exempt", ["", "example.com", "erver.example", "10.0.0.0/8", "no/network", ",", "server"])
 def test_what_no_proxy_does_not_name_is_asked_through_the_proxy(exempt: str) -> None:
     assert proxy_for("http://server.example:80/", {"HTTP_PROXY": PROXY, "NO_PROXY": exempt}) is not None
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "is_direct"),
+    [
+        ("*.corp.example", "https://vault.corp.example:8200", True),
+        ("a.example vault.corp.example", "https://vault.corp.example:8200", True),
+        ("a.example\tvault.corp.example", "https://vault.corp.example", True),
+        ("vault.corp.example:443", "https://vault.corp.example/x", True),
+        ("vault.corp.example:8200", "https://vault.corp.example/x", False),
+        ("[2001:db8::1]", "https://[2001:db8::1]:8200", True),
+        ("2001:db8::1", "https://[2001:db8:0::1]:8200", True),
+        ("10.0.0.0/8:8200", "https://10.1.2.3:8200", True),
+        (".corp.example", "https://corp.example", False),
+        ("corp.example.", "https://vault.corp.example", True),
+        ("", "https://foo.localhost:8200", True),
+    ],
+)
+def test_no_proxy_means_what_it_means_for_the_target(no_proxy: str, url: str, is_direct: bool) -> None:
+    environ = {"HTTPS_PROXY": PROXY, "NO_PROXY": no_proxy}
+    assert (proxy_for(url, environ) is None) is is_direct
+    settings = load_settings({}, {"ASP_TARGET_URL": url, **environ}).settings
+    assert (proxy_on_the_way(settings, settings.target_url) is None) is is_direct
 
 
 def test_a_network_in_no_proxy_holds_addresses() -> None:

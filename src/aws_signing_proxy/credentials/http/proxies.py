@@ -1,21 +1,24 @@
 """The HTTP proxy on the way to a server, by the variables that nearly every program reads.
 
-HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case first, as Python and botocore read them: they are no
-standard. Here they come from a mapping, never from the process's own environment behind one's back.
+HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, in lower case first, as Python and botocore read them: they are no standard.
+NO_PROXY is read as it is for the service (`no_proxy`). They come from a mapping, never from the process's own
+environment behind one's back.
 """
 
 from __future__ import annotations
 
 import base64
-import ipaddress
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
-from aws_signing_proxy.credentials.http.web_address import is_loopback, passwords_in, shown_address
+from aws_signing_proxy.credentials.http.web_address import passwords_in, shown_address
+from aws_signing_proxy.no_proxy import NoProxy, is_on_this_machine
 
 __all__ = ["Proxy", "proxy_for"]
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Proxy(NamedTuple):
@@ -38,7 +41,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
         ExchangeError: The variable holds no URL of an HTTP proxy.
     """
     variable, value = _value(environ, f"{urlsplit(url).scheme}_proxy", "all_proxy")
-    if not value or is_loopback(url) or _is_exempt(url, _value(environ, "no_proxy")[1]):
+    if not value or _is_direct(url, environ):
         return None
     scheme, mark, rest = value.partition("://")
     if not mark:
@@ -74,21 +77,11 @@ def _value(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return "", ""
 
 
-def _is_exempt(url: str, no_proxy: str) -> bool:
-    """Whether the list has the host, its address with the port, a domain of it, "*", or a network that it is in."""
-    parts = urlsplit(url)
-    host, address = (parts.hostname or "").rstrip("."), parts.netloc.rpartition("@")[2].lower()
-    for entry in (entry.strip().lower() for entry in no_proxy.split(",")):
-        name = entry.lstrip(".")
-        if name and (name in {"*", host, address} or host.endswith(f".{name}") or address.endswith(f".{name}")):
-            return True
-        if "/" in entry and _is_in_network(host, entry):
-            return True
-    return False
-
-
-def _is_in_network(host: str, network: str) -> bool:
+def _is_direct(url: str, environ: Mapping[str, str]) -> bool:
     try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
-    except ValueError:  # a name, which is not resolved for this
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:  # whoever connects to it says so
         return False
+    return is_on_this_machine(host) or NoProxy.parse(_value(environ, "no_proxy")[1]).covers(host, port)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from aws_signing_proxy.no_proxy import is_on_this_machine
 
 __all__ = ["is_loopback", "passwords_in", "shown_address", "without_user_info"]
 
@@ -32,8 +33,7 @@ def passwords_in(url: str) -> set[str]:
 def is_loopback(url: str) -> bool:
     """Whether the URL's host is this machine, by its name or address."""
     try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return is_on_this_machine(urlsplit(url).hostname or "")
     except ValueError:
         return False
 
