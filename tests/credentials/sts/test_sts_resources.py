@@ -92,9 +92,10 @@ def test_a_hundred_calls_good_and_bad_leave_nothing_behind(server: StsServer, st
     assert after[2] - before[2] < 200
 
 
-def test_one_connection_serves_all_calls(server: StsServer, sts: SecurityTokenService) -> None:
+def test_one_connection_serves_all_calls_of_a_fetch(server: StsServer, sts: SecurityTokenService) -> None:
+    fetch = Fetch()
     for _ in range(10):
-        sts.assume_role(Fetch(), BASE, ROLE)
+        sts.assume_role(fetch, BASE, ROLE)
     assert server.connections == 1
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -55,7 +56,10 @@ class Answer(NamedTuple):
 
 
 class HttpClient:
-    """Asks servers; keeps connections open until `close`. Used by one thread at a time.
+    """Asks servers; keeps connections open from one request of a fetch to the next. Used by one thread at a time.
+
+    Not for the next fetch, which may be an hour later: a firewall that has forgotten the connection by then swallows
+    what is sent, and that would be noticed when the fetch's time is over.
 
     Proxies are those of `environ`; None: none is ever used.
     """
@@ -68,6 +72,8 @@ class HttpClient:
         self._largest_answer_bytes = largest_answer_bytes
         self._made_for: tuple[ssl.SSLContext | None, Proxy | None] | None = None
         self._manager: PoolManager | None = None
+        # Compared by identity, not by time: the monotonic clock stands still while a machine is suspended.
+        self._kept_for: weakref.ref[Fetch] | None = None
 
     def close(self) -> None:
         """Close the connections that are kept. The next request opens another."""
@@ -96,6 +102,9 @@ class HttpClient:
         """
         if fetch.remaining_seconds <= 0:
             raise ExchangeError(Failure(Kind.SLOW))
+        if self._kept_for is None or self._kept_for() is not fetch:
+            self.close()
+            self._kept_for = weakref.ref(fetch)
         proxy = None if self._environ is None else proxy_for(url, self._environ)
         for secret in proxy.secrets if proxy is not None else ():
             fetch.secret(secret)
