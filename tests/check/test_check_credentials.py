@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ from aws_signing_proxy.config.loading import load_settings
 from aws_signing_proxy.credentials.fetch import Fetch, Step
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.sts.errors import StsRefusedError
 from aws_signing_proxy.observe.logs import SECRETS_OF_LOG
 from tests.credentials.fake_provider import FakeProvider, unavailable
 
@@ -177,22 +179,39 @@ def test_expired_ones_are_status_2_and_nobody_is_asked_whose_they_were(desk: Des
     assert desk.sts.asked_for == []
 
 
-def test_credentials_that_sts_refuses_are_status_2_with_its_reason(desk: Desk) -> None:
-    attempt = Attempt("https://sts.test", "it answered 403 InvalidClientTokenId", "Get credentials that AWS knows")
-    desk.sts.failure = CredentialsUnavailableError((attempt,), is_conclusive=True)
+@pytest.mark.parametrize(
+    "code",
+    ["InvalidClientTokenId", "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException",
+     "SignatureDoesNotMatch", "RequestExpired"],
+)  # fmt: skip
+def test_credentials_that_sts_calls_bad_are_status_2_with_its_reason(desk: Desk, code: str) -> None:
+    attempt = Attempt("https://sts.test", f"it answered 403 {code}", "Get credentials that AWS knows")
+    desk.sts.failure = StsRefusedError((attempt,), code=code, is_conclusive=True)
     assert desk.check() == 2
-    assert "  identity     https://sts.test: it answered 403 InvalidClientTokenId" in desk.lines
+    assert f"  identity     https://sts.test: it answered 403 {code}" in desk.lines
     assert "               Get credentials that AWS knows" in desk.lines
     assert desk.sts.is_closed
-    assert desk.lines[-1] == "Requests would be answered 503: nothing to sign with."
+    assert desk.lines[-1] == "Requests would be signed with credentials that AWS does not take."
 
 
-def test_that_sts_cannot_be_asked_is_told_and_proves_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialsUnavailableError,
+        partial(CredentialsUnavailableError, is_conclusive=True),  # a certificate that is not trusted
+        partial(StsRefusedError, code="AccessDenied", is_conclusive=True),  # the policy of a VPC endpoint
+        partial(StsRefusedError, code="RegionDisabledException", is_conclusive=True),
+    ],
+)
+def test_that_sts_does_not_tell_whose_they_are_is_told_and_proves_nothing(
+    desk: Desk, error: Callable[..., CredentialsUnavailableError]
+) -> None:
     """Where only the target can be reached, the proxy works all the same."""
-    attempt = Attempt("https://sts.test", "it cannot be reached (planted-secret-1)", "Use --no-whoami")
-    desk.sts.failure = CredentialsUnavailableError((attempt,))
+    desk.sts.failure = error((Attempt("https://sts.test", "it does not tell (planted-secret-1)", "Use --no-whoami"),))
     assert desk.check() == 0
-    assert "  identity     https://sts.test: it cannot be reached (***)" in desk.lines
+    assert "  identity     https://sts.test: it does not tell (***)" in desk.lines
+    assert "               Use --no-whoami" in desk.lines
+    assert "  So it is not known whose they are, and the service may take them all the same." in desk.text
     assert desk.lines[-1] == "Requests would be signed."
 
 

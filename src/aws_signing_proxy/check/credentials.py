@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from aws_signing_proxy.credential_sources import provider_for, secrets_of, token_service
@@ -12,15 +13,25 @@ from aws_signing_proxy.credentials.fetcher import FailedFetchError, Fetcher
 from aws_signing_proxy.credentials.ledger import Ledger
 from aws_signing_proxy.credentials.model import Credentials, utc
 from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
+from aws_signing_proxy.credentials.sts.errors import USELESS_CREDENTIALS_CODES, StsRefusedError
 from aws_signing_proxy.observe.logs import SECRETS_OF_LOG
 
 if TYPE_CHECKING:
     from aws_signing_proxy.config.settings import Settings
 
-__all__ = ["check_credentials"]
+__all__ = ["Verdict", "check_credentials"]
 
 _WHO_TIMEOUT_SECONDS: Final = 10.0
 _MINUTE: Final = 60.0
+
+
+class Verdict(Enum):
+    """What would become of requests."""
+
+    SIGNED = auto()
+    SIGNED_IN_VAIN = auto()
+    """There are credentials, and AWS says that they are not good: no service would take them."""
+    NOT_SIGNED = auto()
 
 
 def check_credentials(
@@ -30,8 +41,8 @@ def check_credentials(
     *,
     asks_who: bool,
     clock: Callable[[], float],
-) -> bool:
-    """Tell, a line at a time, where credentials came from or why there are none; return whether they can be used.
+) -> Verdict:
+    """Tell, a line at a time, where credentials came from or why there are none; return what they are good for.
 
     What was lent for the occasion (a lease, a token) is given back.
     """
@@ -46,16 +57,16 @@ def check_credentials(
     try:
         found, error = asyncio.run(_fetch(fetcher))
         _tell_steps(fetcher, tell)
-        is_usable = False
+        verdict = Verdict.NOT_SIGNED
         if found is not None:
-            is_usable = _tell_credentials(found, fetcher.provider.name, tell, clock())
-            if is_usable and asks_who:
-                is_usable = _tell_who(found, settings, environ, tell)
+            if _tell_credentials(found, fetcher.provider.name, tell, clock()):
+                is_taken = not asks_who or _tell_who(found, settings, environ, tell)
+                verdict = Verdict.SIGNED if is_taken else Verdict.SIGNED_IN_VAIN
         elif error is not None:
             _tell_failure(error, tell)
     finally:
         asyncio.run(fetcher.close())
-    return is_usable
+    return verdict
 
 
 async def _fetch(fetcher: Fetcher) -> tuple[Credentials | None, FailedFetchError | None]:
@@ -109,7 +120,11 @@ def _duration(seconds: float) -> str:
 
 
 def _tell_who(found: Credentials, settings: Settings, environ: Mapping[str, str], tell: Callable[[str], None]) -> bool:
-    """Ask STS whose the credentials are. What it refuses cannot be used; that it cannot be asked proves nothing."""
+    """Ask STS whose the credentials are, and return False where it says that they are not good.
+
+    Whatever else keeps it from telling (it cannot be reached, its certificate is not trusted, the policy of its VPC
+    endpoint forbids to ask) says nothing about what the service does with them.
+    """
     service = token_service(settings, environ)
     fetch = Fetch(
         timeout_seconds=_WHO_TIMEOUT_SECONDS,
@@ -122,7 +137,11 @@ def _tell_who(found: Credentials, settings: Settings, environ: Mapping[str, str]
         for source, reason, advice in error.attempts:
             tell(f"identity     {fetch.shown_whole(f'{source}: {reason}')}")
             tell(f"             {fetch.shown_whole(advice)}")
-        return not error.is_conclusive
+        if isinstance(error, StsRefusedError) and error.code in USELESS_CREDENTIALS_CODES:
+            return False
+        tell("             So it is not known whose they are, and the service may take them all the same.")
+        tell("             (--no-whoami leaves the question out)")
+        return True
     finally:
         service.close()
     tell(f"identity     {who.arn} (account {who.account}), says STS")

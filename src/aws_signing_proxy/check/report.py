@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from aws_signing_proxy.check.credentials import check_credentials
+from aws_signing_proxy.check.credentials import Verdict, check_credentials
 from aws_signing_proxy.check.host_names import host_name_warnings
 from aws_signing_proxy.config.connection_rules import proxy_on_the_way
 from aws_signing_proxy.payload_choice import payload_rules
@@ -29,6 +29,11 @@ _COLUMNS: Final = 100
 _INDENT: Final = 2
 _TOLD_ALWAYS: Final = ("target_url", "service", "region")
 _NOT_OK: Final = 2
+_VERDICTS: Final = {
+    Verdict.SIGNED: "Requests would be signed.",
+    Verdict.SIGNED_IN_VAIN: "Requests would be signed with credentials that AWS does not take.",
+    Verdict.NOT_SIGNED: "Requests would be answered 503: nothing to sign with.",
+}
 _WAYS: Final = {
     PayloadSetting.SIGNED: "held until they are whole, then signed",
     PayloadSetting.CHUNKED: "objects and parts streamed in chunks, each signed; others held, then signed",
@@ -44,8 +49,9 @@ def run_check(
     asks_who: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> int:
-    """Tell what was found, a line at a time, and return the exit status: 0, or 2 where nothing could be signed.
+    """Tell what was found, a line at a time, and return the exit status.
 
+    It is 0, or 2 where nothing could be signed, or only with credentials that AWS does not take.
     `environ` is where the credentials provider looks. `asks_who`: STS is asked who AWS says we are. Of the credentials
     only the source, the last four characters of the access key id and the expiry are told. Warnings do not change the
     exit status.
@@ -69,14 +75,14 @@ def run_check(
         if name not in _TOLD_ALWAYS:
             tell(f"{name} = {shown} ({source})")
     echo("Credentials")
-    is_usable = check_credentials(settings, environ, tell, asks_who=asks_who, clock=clock)
+    verdict = check_credentials(settings, environ, tell, asks_who=asks_who, clock=clock)
     warnings = [*loaded.warnings, *setting_warnings(settings)]
     if warnings:
         echo("Warnings")
         for warning in warnings:
             tell(f"- {warning}")
-    echo("Requests would be signed." if is_usable else "Requests would be answered 503: nothing to sign with.")
-    return _OK if is_usable else _NOT_OK
+    echo(_VERDICTS[verdict])
+    return _OK if verdict is Verdict.SIGNED else _NOT_OK
 
 
 def setting_warnings(settings: Settings) -> list[str]:

@@ -104,6 +104,26 @@ def test_every_error_of_a_token_has_its_advice_and_tells_the_claims(
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("AccessDenied", "Let the policy of the VPC endpoint for STS allow sts:GetCallerIdentity"),
+        ("RegionDisabledException", "Let an administrator of the account activate STS for the region eu-central-1"),
+        ("InvalidClientTokenId", "does not exist, was deleted or deactivated"),
+    ],
+)
+def test_where_only_asked_who_we_are_no_role_is_advised(
+    server: StsServer, sts: SecurityTokenService, code: str, advice: str
+) -> None:
+    server.fail(Refuse(code, "STS's own words", 403))
+    with pytest.raises(StsRefusedError) as caught:
+        sts.caller_identity(Fetch(), BASE)
+    (attempt,) = caught.value.attempts
+    assert attempt.reason == f"refused to say who we are ({code}: STS's own words)"
+    assert advice in attempt.advice
+    assert "role" not in attempt.advice
+
+
 def test_a_long_message_does_not_crowd_out_the_claims(server: StsServer, sts: SecurityTokenService) -> None:
     server.fail(Refuse("AccessDenied", "words " * 500))
     reason = refused_token(sts).attempts[0].reason

@@ -17,6 +17,7 @@ from aws_signing_proxy.credentials.sts.token_claims import TokenClaims, readable
 
 __all__ = [
     "INVALID_CREDENTIALS_CODES",
+    "USELESS_CREDENTIALS_CODES",
     "Call",
     "InvalidCallError",
     "Operation",
@@ -37,6 +38,18 @@ INVALID_CREDENTIALS_CODES: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 )
 """The caller's own credentials are over, or unknown: others may do."""
+
+_CLOCK_CODES: Final = frozenset(
+    {
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "RequestInTheFuture",
+    }
+)
+USELESS_CREDENTIALS_CODES: Final = INVALID_CREDENTIALS_CODES | _CLOCK_CODES
+"""What is signed with these credentials, here and now, is taken by no service."""
 
 
 class StsRefusedError(CredentialsUnavailableError):
@@ -120,15 +133,6 @@ _UNKNOWN_CREDENTIALS: Final = _Entry(
     "Check the access key that STS is asked with: it does not exist, was deleted or deactivated, belongs to another "
     "partition (China, GovCloud), lacks its session token, or was made seconds ago"
 )
-_CLOCK_CODES: Final = frozenset(
-    {
-        "SignatureDoesNotMatch",
-        "InvalidSignatureException",
-        "RequestExpired",
-        "RequestTimeTooSkewed",
-        "RequestInTheFuture",
-    }
-)
 _CLOCK_WORDS: Final = ("signature expired", "not yet current", "request has expired", "request time")
 
 _ENTRIES: Final[Mapping[str, _Entry]] = MappingProxyType(
@@ -191,6 +195,25 @@ _ENTRIES_OF_TOKENS: Final[Mapping[str, _Entry]] = MappingProxyType(
     }
 )
 
+# What a code means where a role has no part in it.
+_ENTRIES_OF_IDENTITIES: Final[Mapping[str, _Entry]] = MappingProxyType(
+    {
+        "AccessDenied": _Entry(
+            "Let the policy of the VPC endpoint for STS allow sts:GetCallerIdentity: nothing else could forbid it"
+        ),
+        "RegionDisabledException": _Entry(
+            "Let an administrator of the account activate STS for the region {region} (IAM, account settings), or set "
+            "AWS_ENDPOINT_URL_STS to the STS of another region"
+        ),
+    }
+)
+_ENTRIES_OF: Final[Mapping[Operation, Mapping[str, _Entry]]] = MappingProxyType(
+    {
+        Operation.ASSUME_ROLE_WITH_WEB_IDENTITY: _ENTRIES_OF_TOKENS,
+        Operation.GET_CALLER_IDENTITY: _ENTRIES_OF_IDENTITIES,
+    }
+)
+
 
 def refusal(
     call: Call, error: ServiceError, *, source: str, date: str | None, fetch: Fetch
@@ -231,9 +254,7 @@ def unreadable(error: UnreadableAnswerError, *, source: str, fetch: Fetch) -> Cr
 
 def _entry(call: Call, error: ServiceError) -> _Entry:
     code = error.code or ""
-    known = _ENTRIES.get(code)
-    if call.operation is Operation.ASSUME_ROLE_WITH_WEB_IDENTITY:
-        known = _ENTRIES_OF_TOKENS.get(code, known)
+    known = _ENTRIES_OF.get(call.operation, {}).get(code) or _ENTRIES.get(code)
     if known is not None:
         return known
     if error.status >= _STATUSES_OF_CALLERS_FAULT.stop:
