@@ -151,6 +151,34 @@ def test_a_server_that_was_replaced_by_one_of_oauth_is_found_out_again(sts: Fake
     assert types_of(oauth) == [JSON, JSON, FORM, FORM]
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_forced_fetch_tries_the_other_dialect_also_where_the_known_one_is_refused(
+    sts: FakeSts, oauth: OAuthServer, status: int
+) -> None:
+    """The server became one of OAuth 2.0, whose answer to the old request says no instead of what it is."""
+    provider = OpenIdProvider(options_of(oauth.url, client_secret="oauth-secret"), sts=sts)
+    oauth.failures.append(Failure(status=200, body=json.dumps({"idToken": make_jwt({})}).encode()))
+    provider.retrieve(fetch_of())
+    no = Failure(status=status, body=b'{"message": "Unauthorized"}')
+    oauth.failures.append(no)
+    failure_of(provider)
+    oauth.failures.append(no)
+    provider.retrieve(fetch_of(is_forced=True))
+    provider.retrieve(fetch_of())
+    assert types_of(oauth) == [JSON, JSON, JSON, FORM, FORM]
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+def test_a_forced_fetch_that_is_told_to_come_later_does_not_doubt_the_dialect(
+    sts: FakeSts, oauth: OAuthServer, status: int
+) -> None:
+    provider = OpenIdProvider(options_of(oauth.url, client_secret="oauth-secret"), sts=sts)
+    provider.retrieve(fetch_of())
+    oauth.failures.append(Failure(status=status, body=b"{}"))
+    failure_of(provider, fetch_of(is_forced=True))
+    assert types_of(oauth) == [JSON, FORM, FORM]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_known_server_that_refuses_the_client_is_not_asked_in_the_other_dialect(
     original: OriginalServer, sts: FakeSts, status: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ def test_a_secret_s_file_that_holds_none_is_said_so(
     assert (error.is_conclusive, server.requests) == (True, [])
     assert f"{file}: {reason}" in str(error)
     assert "ASP_OPEN_ID_CLIENT_SECRET_FILE" in str(error)
+
+
+@pytest.mark.parametrize("setting", ["client_secret_file", "key_file"])
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(server: OAuthServer, tmp_path: Path, setting: str) -> None:
+    """The thread would never come back, and no other fetch could be made."""
+    pipe = tmp_path / "secret"
+    os.mkfifo(pipe)
+    error = failure_of(OpenIdProvider(oauth_options_of(server.url, **{setting: pipe}), sts=FakeSts()))
+    assert f"{pipe}: cannot be read: not a regular file" in str(error)
 
 
 @pytest.mark.parametrize("dialect", ["auto", "json", "oauth2"])

@@ -16,6 +16,7 @@ from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.openid.assertion_key import AssertionKey, KeyUnusableError
 from aws_signing_proxy.credentials.openid.options import OpenIdOptions
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.secret_file import read_at_most
 
 __all__ = ["authenticate", "client_secret", "method_for"]
 
@@ -149,8 +150,7 @@ def _assertion(fetch: Fetch, options: OpenIdOptions, audience: str, algorithms: 
 
 def _read(path: Path, setting: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
+        content = read_at_most(path, _LARGEST_FILE_BYTES)
     except OSError as error:
         raise _broken(
             f"file {path}",

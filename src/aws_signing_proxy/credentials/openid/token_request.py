@@ -3,7 +3,7 @@
 Where nothing is set but what the original knows, its dialect is tried first: for its users nothing changes, not even
 by one request. Where something is set that only OAuth 2.0 has a place for, nothing else is tried. What a server
 spoke is remembered; the other dialect is tried again only where an answer says "I do not understand", not where it says
-"no".
+"no". Where a fetch is forced either will do: the server may have become another one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _Dialect: TypeAlias = Literal["json", "oauth2"]
 _STATUSES_OF_STRANGERS: Final = {400, 401, 403, 406, 415, 422}
 # Of a server that is known to speak one, only these say that it has changed; 401 and 403 say that the client has.
 _STATUSES_OF_CHANGED: Final = {400, 406, 415, 422}
+# Where what is known is doubted: all but those that say "later".
+_REFUSALS: Final = set(range(400, 500)) - {408, 425, 429}
 # OAuth 2.0's ways to say that it did not find the parameters of its request (RFC 6749 section 5.2).
 _CODES_OF_STRANGERS: Final = {None, "invalid_request", "unsupported_grant_type"}
 _MEANING_CLIENT: Final = {401, 403}
@@ -106,7 +108,8 @@ class TokenRequest:
         try:
             return self._found(fetch, endpoint, first)
         except ServerRefusedError as error:
-            if not _may_speak_otherwise(error, first, is_known=self._spoken is not None):
+            is_doubted = fetch.is_forced and self._spoken is not None and error.status in _REFUSALS
+            if not is_doubted and not _may_speak_otherwise(error, first, is_known=self._spoken is not None):
                 raise
             before = error
         try:

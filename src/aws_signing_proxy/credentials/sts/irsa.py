@@ -7,7 +7,6 @@ The kubelet writes a service account's token to a file and renews it there; STS 
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import Credentials, InvalidValueError, clean_token
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.secret_file import NotAFileError, read_at_most
 from aws_signing_proxy.credentials.sts.service import SecurityTokenService, StsRefusedError
 from aws_signing_proxy.credentials.sts.session_name import valid_session_name
 from aws_signing_proxy.credentials.sts.token_claims import TokenClaims, readable_duration, readable_time
@@ -110,23 +110,24 @@ class IrsaProvider:
             CredentialsUnavailableError: It cannot be read or holds no token.
         """
         path = self._options.token_file
+        advice = f"Set {_VARIABLE} to the file that holds the token and nothing else"
         try:
-            content = _read_at_most(path, _LONGEST_TOKEN)
+            # A line break behind the token is no part of it.
+            content = read_at_most(path, _LONGEST_TOKEN + len("\r\n")).rstrip(b"\r\n")
         except FileNotFoundError:
             raise self._broken(
                 "no such file",
                 f"Set {_VARIABLE} to the file of the token; in a pod of EKS, annotate the service account with "
                 "eks.amazonaws.com/role-arn and make the pod anew",
             ) from None
+        except NotAFileError:
+            raise self._broken("is no regular file", advice) from None
         except (OSError, ValueError) as error:
             words = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
             raise self._broken(
                 f"cannot be read ({words})",
                 f"Let the user that runs the proxy (id {os.geteuid()}) read it; in a pod, fsGroup does that",
             ) from None
-        advice = f"Set {_VARIABLE} to the file that holds the token and nothing else"
-        if content is None:
-            raise self._broken("is no regular file", advice)
         if len(content) > _LONGEST_TOKEN:
             raise self._broken(f"holds more than the {_LONGEST_TOKEN} bytes that STS takes as a token", advice)
         try:
@@ -140,15 +141,3 @@ class IrsaProvider:
     def _broken(self, reason: str, advice: str) -> CredentialsUnavailableError:
         attempt = Attempt(str(self._options.token_file), reason, advice)
         return CredentialsUnavailableError((attempt,), is_conclusive=True)
-
-
-def _read_at_most(path: Path, limit: int) -> bytes | None:
-    """Return the file's bytes, of a longer one those that show it; None where it is a pipe, a folder, a device."""
-    # Without O_NONBLOCK, opening a pipe would wait until somebody writes to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        # A line break behind the token is no part of it.
-        return file.read(limit + 2).rstrip(b"\r\n")

@@ -7,13 +7,13 @@ about them names the path and the setting, never the text.
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import InvalidValueError, clean_token
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.secret_file import read_at_most
 
 __all__ = ["Mark", "mark", "read_secret"]
 
@@ -40,7 +40,7 @@ def read_secret(fetch: Fetch, path: Path, setting: str) -> str:
             be late; conclusive where it cannot be read or holds more than one value.
     """
     try:
-        data = _read(path)
+        data = read_at_most(path, _LARGEST_FILE_BYTES)
     except FileNotFoundError:
         advice = f"See whether the program that writes it runs, or set {setting} to the right path"
         raise _broken(path, "no such file", advice, is_conclusive=False) from None
@@ -66,15 +66,6 @@ def read_secret(fetch: Fetch, path: Path, setting: str) -> str:
         return fetch.secret(clean_token("it", text))
     except InvalidValueError as error:
         raise _broken(path, str(error).removeprefix("it "), advice) from None
-
-
-def _read(path: Path) -> bytes:
-    # Not blocking: to open a named pipe would wait for its writer. One byte more than is allowed tells that it is more.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(None, "not a regular file")
-        return file.read(_LARGEST_FILE_BYTES + 1)
 
 
 def _broken(path: Path, reason: str, advice: str, *, is_conclusive: bool = True) -> CredentialsUnavailableError:
