@@ -164,6 +164,42 @@ def test_the_token_file_that_eks_sets_is_not_examined_for_other_providers() -> N
         assert loaded.settings.web_identity_token_file == Path("/no/such")
 
 
+@pytest.mark.parametrize("wrong", ["localhost:4566", "ftp://sts", "https://", "https://sts:0", "//sts", "http://s t"])
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize(
+    "environ",
+    [{"ASP_CREDENTIALS_PROVIDER": "irsa", **COMPLETE["irsa"]}, {"ASP_CREDENTIALS_PROVIDER": "oidc", **COMPLETE["oidc"]},
+     {"ASP_ASSUME_ROLE_ARNS": "arn:aws:iam::123456789012:role/x"}],
+)  # fmt: skip
+def test_the_endpoint_of_sts_must_be_a_url_where_nothing_can_be_had_without_it(
+    environ: dict[str, str], name: str, wrong: str
+) -> None:
+    problems = problems_of(**environ, **{name: wrong})
+    assert problems == {name: f'is "{wrong}". Expected: the URL of STS with its scheme, https://...'}
+
+
+def test_a_wrong_endpoint_of_sts_is_told_beside_the_other_problems_and_without_its_password() -> None:
+    problems = problems_of(
+        ASP_CREDENTIALS_PROVIDER="irsa", AWS_ENDPOINT_URL_STS="ftp://u:planted@sts", AWS_ENDPOINT_URL="also wrong"
+    )
+    assert problems.keys() == {*COMPLETE["irsa"], "AWS_ENDPOINT_URL_STS"}
+    assert "planted" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL": "not looked at"},
+        {"AWS_ENDPOINT_URL_STS": " https://user:pass@sts.example/path?query "},
+        {"AWS_ENDPOINT_URL_STS": "localhost", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "True"},
+        {"AWS_ENDPOINT_URL_STS": "  "},
+        {"AWS_ENDPOINT_URL_STS": "localhost", "ASP_CREDENTIALS_PROVIDER": "awstoken"},
+    ],
+)
+def test_an_endpoint_of_sts_that_is_good_or_not_used_is_no_problem(environ: dict[str, str]) -> None:
+    load(**{"ASP_CREDENTIALS_PROVIDER": "irsa", **COMPLETE["irsa"], **environ})
+
+
 def test_a_wrong_provider_is_one_problem_and_requires_nothing() -> None:
     assert problems_of(ASP_CREDENTIALS_PROVIDER="vautl").keys() == {"ASP_CREDENTIALS_PROVIDER"}
 

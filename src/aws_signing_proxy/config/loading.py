@@ -12,6 +12,7 @@ from aws_signing_proxy.config.problems import Problem, SettingsError
 from aws_signing_proxy.config.rules import broken_rules
 from aws_signing_proxy.config.settings import Settings, declarations, shown_value
 from aws_signing_proxy.config.sources import SourceKind, find_candidate
+from aws_signing_proxy.config.sts_endpoint import broken_sts_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,10 +72,10 @@ def load_settings(flags: Mapping[str, str], environ: Mapping[str, str], *, more_
         broken_rules(candidates, wrong=wrong), *(rule(candidates, wrong) for rule in more_rules)
     ):
         problems.setdefault(name, problem)
-    if problems:
-        raise SettingsError(
-            [problems[name] for name in candidates if name in problems], hints=list(unknown_variables(environ))
-        )
+    found = [problems[name] for name in candidates if name in problems]
+    found += broken_sts_endpoint(candidates, environ)
+    if found:
+        raise SettingsError(found, hints=list(unknown_variables(environ)))
     return Loaded(
         settings=Settings(**{name: candidate.value for name, candidate in candidates.items()}),
         sources={name: candidate.source for name, candidate in candidates.items()},

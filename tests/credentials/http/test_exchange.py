@@ -267,6 +267,7 @@ def test_a_proxy_that_says_back_what_it_was_sent_is_quoted_without_it() -> None:
         (b"", Kind.CLOSED),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Kind.CUT_OFF),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Kind.CUT_OFF),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n", Kind.NOT_HTTP),
         (b"220 mail.example ESMTP\r\n", Kind.NOT_HTTP),
         (b"HTTP/1.1 200 OK\r\nno field at all\r\n\r\n{}", Kind.NOT_HTTP),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + b"x" * 3000, Kind.TOO_LARGE),

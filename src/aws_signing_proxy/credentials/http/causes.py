@@ -50,6 +50,9 @@ def failure_of(error: BaseException, *, proxy: str, is_head_read: bool) -> Failu
                     kind = Kind.CUT_OFF
                 is_refused = kind is Kind.PROXY and detail.startswith("4") and not detail.startswith(_PASSING_STATUSES)
                 return Failure(kind, detail, proxy, is_at_proxy, is_refused)
+    if is_head_read and any(isinstance(one, ValueError) for one in chain):
+        # What urllib3 makes of a chunk of a negative size, say.
+        return Failure(Kind.NOT_HTTP, "", proxy, is_at_proxy)
     return Failure(Kind.OTHER, type(chain[-1]).__name__, proxy, is_at_proxy)
 
 
