@@ -206,6 +206,12 @@ def test_a_long_error_is_cut_off(server: OAuthServer) -> None:
     assert len(failure_with(server, Failure(status=400, body=body)).attempts[0].reason) < 500
 
 
+@pytest.mark.parametrize("before", range(180, 201, 4))
+def test_a_secret_where_a_long_error_is_cut_off_is_not_shown_in_part(server: OAuthServer, before: int) -> None:
+    body = json.dumps({"error": "invalid_request", "error_description": "d" * before + " =oauth-secret"}).encode()
+    assert "oauth" not in failure_with(server, Failure(status=400, body=body)).attempts[0].reason
+
+
 def test_a_missing_id_token_is_advised(server: OAuthServer) -> None:
     server.failure = None
     error = failure_of(OpenIdProvider(oauth_options_of(server.url, token="id_token"), sts=FakeSts()))

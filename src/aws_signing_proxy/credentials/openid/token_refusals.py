@@ -14,6 +14,7 @@ __all__ = ["ServerRefusedError", "refusal"]
 
 _SKEW_SECONDS: Final = 30
 _LONGEST_FIELD: Final = 200
+_LONGEST_EXAMINED: Final = 1 << 14
 
 # RFC 6749 section 5.2, RFC 8707 section 2, and what servers answer besides.
 _ADVICE_BY_CODE: Final = {
@@ -81,7 +82,7 @@ def refusal(fetch: Fetch, answer: Answer, *, setting: str, authentication: str |
     said = answer.json_object()
     found = said.get("error") if said is not None else None
     code = found if isinstance(found, str) else None
-    reason = f"answered {answer.status_line}{_said(answer, said)}{_timing(fetch, answer)}"
+    reason = f"answered {answer.status_line}{_said(fetch, answer, said)}{_timing(fetch, answer)}"
     if code in _PASSING_CODES or answer.status in _PASSING_STATUSES or answer.status >= 500:  # noqa: PLR2004 - 5xx
         is_conclusive = False
     else:
@@ -119,14 +120,19 @@ def _advice(status: int, code: str | None, setting: str, authentication: str | N
     return by_status.get(status, f"{url_advice}; compare ASP_OPEN_ID_DIALECT with what the server speaks")
 
 
-def _said(answer: Answer, said: Mapping[str, object] | None) -> str:
+def _said(fetch: Fetch, answer: Answer, said: Mapping[str, object] | None) -> str:
     """Return the server's own words: an error's fields (RFC 6749, RFC 9457, and usual others), or what came instead."""
     if 300 <= answer.status < 400:  # noqa: PLR2004 - 3xx
         return f", a redirect to {_target(answer)}, which is not followed"
     if said is None:
         return _kind_of_body(answer)
     names = ("error", "error_description", "error_uri", "title", "detail", "message", "code", "errorCode")
-    parts = [f'{name} "{text[:_LONGEST_FIELD]}"' for name in names if (text := _text(said.get(name)))]
+    # Cut when it is masked: half a secret would not be known any more.
+    parts = [
+        f'{name} "{fetch.shown_whole(text[:_LONGEST_EXAMINED])[:_LONGEST_FIELD]}"'
+        for name in names
+        if (text := _text(said.get(name)))
+    ]
     return f" with {', '.join(parts)}" if parts else ""
 
 
