@@ -55,6 +55,8 @@ class FakeProvider:
         self.most_at_once = 0
         self.threads: set[int] = set()
         self.is_hanging = False
+        self.asks = not is_local
+        """Whether it asks a server before it fails."""
         self.on_retrieve: Callable[[Fetch], object] | None = None
         self._at_once = 0
         self._gate = threading.Event()
@@ -88,6 +90,7 @@ class FakeProvider:
             self._at_once -= 1
 
     def _retrieve(self, fetch: Fetch) -> Credentials:
+        fetch.has_asked = self.asks
         if self.on_retrieve is not None:
             self.on_retrieve(fetch)
         if not self._gate.is_set():

@@ -141,6 +141,37 @@ def test_a_trial_that_an_operator_forces_counts_though_its_time_is_not_over() ->
     assert tested.seconds_until_retry(102.0) == 60.0
 
 
+def test_a_fetch_that_asked_nobody_is_taken_for_never_made() -> None:
+    tested = breaker()
+    fail(tested, times=2)
+    counts = dict(tested.counts)
+    tested.begin()
+    tested.ignore()
+    assert tested.counts == counts
+    fail(tested)
+    assert state_of(tested) == "open"
+
+
+def test_a_reset_closes_it_and_forgets_what_was_counted() -> None:
+    tested = opened(100.0)
+    tested.reset()
+    assert state_of(tested) == "closed"
+    assert tested.admits(101.0)
+    fail(tested, times=2)
+    tested.reset()
+    assert tested.counts == NOTHING
+
+
+def test_it_stays_open_as_long_as_its_server_wants_to_be_left_alone() -> None:
+    tested = breaker(threshold=1)
+    tested.begin()
+    tested.fail(100.0, at_least_seconds=200.0)
+    assert tested.seconds_until_retry(100.0) == 200.0
+    tested.begin()
+    tested.fail(300.0, at_least_seconds=5.0)
+    assert tested.seconds_until_retry(300.0) == 60.0
+
+
 def test_each_change_of_state_begins_counting_anew() -> None:
     """As gobreaker does with each generation, so dashboards of the original read the same."""
     tested = opened(100.0)

@@ -50,6 +50,30 @@ def test_a_local_source_is_asked_in_the_event_loop_s_own_thread() -> None:
     assert provider.threads == {threading.get_ident()}
 
 
+def test_a_source_is_asked_once_for_each_fetch_whether_it_is_local() -> None:
+    """One that changed its mind in between would ask its server in the event loop."""
+    provider, answers = FakeProvider(), [True]
+    told: list[bool] = []
+    provider.on_retrieve = lambda fetch: told.append(fetch.is_local)
+
+    class Changing:
+        def __get__(self, *_: object) -> bool:
+            return answers.pop()
+
+    class Once(FakeProvider):
+        is_local = Changing()
+        retrieve = staticmethod(provider.retrieve)
+        name = "once"
+
+        def __init__(self) -> None:
+            pass
+
+    fetcher, _ = fetcher_of(Once())
+    asyncio.run(fetcher.fetch(is_forced=False))
+    assert told == [True]
+    assert provider.threads == {threading.get_ident()}
+
+
 def test_a_remote_source_is_asked_in_another_thread_while_the_loop_goes_on() -> None:
     provider = FakeProvider()
     fetcher, _ = fetcher_of(provider)
@@ -191,6 +215,22 @@ def test_a_thread_that_cannot_be_started_is_one_failed_fetch_and_not_the_end_of_
         patch.setattr(threading.Thread, "start", refuse)
         assert "RuntimeError" in asyncio.run(failure_of(fetcher)).reason
     assert asyncio.run(fetcher.fetch(is_forced=False)).access_key_id == "AKIA-1"
+
+
+def test_a_failure_says_whether_anybody_was_asked_and_when_the_server_wants_to_be_asked_again() -> None:
+    provider = FakeProvider()
+    provider.failure = unavailable()
+    fetcher, _ = fetcher_of(provider)
+
+    def answer(fetch: Fetch) -> None:
+        fetch.retry_after_seconds = 30.0
+
+    provider.on_retrieve = answer
+    error = asyncio.run(failure_of(fetcher))
+    assert (error.has_asked, error.retry_after_seconds) == (True, 30.0)
+    provider.asks, provider.on_retrieve = False, None
+    error = asyncio.run(failure_of(fetcher))
+    assert (error.has_asked, error.retry_after_seconds) == (False, None)
 
 
 # What is counted

@@ -94,20 +94,56 @@ async def test_at_expiry_behind_an_open_breaker_the_answer_says_both(world: Worl
 
 
 @simulated(failure_threshold=3)
-async def test_the_trial_that_succeeds_closes_it_and_requests_wait_while_it_runs(world: World) -> None:
+async def test_the_trial_that_succeeds_closes_it_and_requests_are_answered_at_once_while_it_runs(world: World) -> None:
     await open_the_circuit(world)
     world.provider.failure = None
     world.provider.hang()
     await world.pass_time(60.1)
     assert world.circuit() == "half-open"
+    error = world.request()
+    assert isinstance(error, InternalError)
+    assert error.retry_after_seconds == 1
+    assert error.detail == (
+        "The proxy has no AWS credentials: the circuit breaker before fake is half-open after repeated failures, and a "
+        "try is under way; the last failure: the source: its server is down (Fill it)."
+    )
+    assert world.problem() == error.detail
+    world.provider.release()
+    await world.settle()
+    assert world.request() == 1
+    assert world.circuit() == "closed"
+    assert world.refresher.seconds_until_breaker_closes is None
+
+
+@simulated(failure_threshold=1, is_eager=False)
+async def test_where_fetches_are_made_for_requests_one_waits_for_the_trial_that_it_causes_and_no_other(
+    world: World,
+) -> None:
+    world.provider.failure = unavailable()
+    await world.store.start()
+    world.wait()
+    await world.pass_time(60.1)
+    world.provider.hang()
     assert world.request() is None
     waiter = world.wait()
+    await world.settle()
+    assert world.circuit() == "half-open"
+    assert isinstance(world.request(), InternalError)
+    world.provider.failure = None
     world.provider.release()
     await world.settle()
     assert waiter.told is True
     assert world.request() == 1
-    assert world.circuit() == "closed"
-    assert world.refresher.seconds_until_breaker_closes is None
+
+
+@simulated(failure_threshold=1, breaker_timeout_seconds=5.0)
+async def test_without_credentials_nobody_ever_waits_for_a_source_that_stays_silent(world: World) -> None:
+    world.provider.hang()
+    await world.store.start()
+    await world.until(lambda: world.circuit() == "open")
+    for _ in range(300):
+        await world.pass_time(0.1)
+        assert isinstance(world.request(), InternalError)
 
 
 @simulated(failure_threshold=3)
@@ -238,3 +274,42 @@ async def test_after_a_long_outage_the_next_trial_comes_when_the_breaker_says(wo
     await world.pass_time(1.2)
     assert world.circuit() == "closed"
     assert world.request() == 1
+
+
+@simulated(failure_threshold=3)
+async def test_what_asked_no_server_does_not_count(world: World) -> None:
+    world.provider.asks = False
+    world.provider.failure = unavailable("no such file", is_conclusive=True)
+    await world.store.start()
+    await world.pass_time(200)
+    assert world.circuit() == "closed"
+    assert world.refresher.breaker.counts["requests"] == 0
+    fetches = world.provider.fetches
+    assert 5 < fetches < 12
+    world.provider.failure = None
+    world.provider.changed = True
+    await world.pass_time(1.1)
+    assert world.request() == 1
+
+
+@simulated(failure_threshold=3)
+async def test_a_trial_that_could_ask_no_server_opens_it_again(world: World) -> None:
+    """It has shown nothing about the server; to try at once again would be to try without end."""
+    await open_the_circuit(world)
+    fetches = world.provider.fetches
+    world.provider.asks = False
+    await world.pass_time(119)
+    assert world.circuit() == "open"
+    assert world.provider.fetches == fetches + 1
+
+
+@simulated(failure_threshold=1)
+async def test_a_source_that_became_local_closes_it_because_nothing_else_ever_would(world: World) -> None:
+    await open_the_circuit(world)
+    world.provider.failure = None
+    world.provider.is_local = world.provider.changed = True
+    await world.pass_time(1.1)
+    assert world.request() == 1
+    assert world.circuit() == "closed"
+    assert world.refresher.breaker.counts["consecutive_failures"] == 0
+    assert "the circuit breaker before the credentials' source is closed" in world.logger.events

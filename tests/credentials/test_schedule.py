@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aws_signing_proxy.credentials.model import STS_LEAD_SECONDS, VAULT_LEAD_SECONDS, Credentials
-from aws_signing_proxy.credentials.schedule import LONGEST_RETRY_SECONDS, Schedule, early_window_seconds
+from aws_signing_proxy.credentials.schedule import LONGEST_RETRY_SECONDS, Schedule, early_window_seconds, heeded_seconds
 
 NOW = 1_700_000_000.0
 MONOTONIC = 50.0
@@ -213,6 +213,35 @@ def test_before_valid_credentials_end_there_is_always_another_try(rest: float, c
     """However many have failed before: each leaves three quarters of the rest for those that follow."""
     schedule = failed(30, lasting(rest), chance=chance)
     assert is_due(schedule, rest * 0.2501)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "held", "heeded"),
+    [
+        (None, None, 0),
+        (30.0, None, 30),
+        (1e9, None, 300),
+        (30.0, lasting(None), 30),
+        (30.0, lasting(3600), 30),
+        (30.0, lasting(40), 10),
+        (30.0, lasting(-5), 30),
+    ],
+)
+def test_a_server_that_wants_to_be_left_alone_is_while_that_is_no_mistake_and_there_is_time(
+    retry_after: float | None, held: Credentials | None, heeded: float
+) -> None:
+    assert heeded_seconds(retry_after, held, wall=NOW) == heeded
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chance", "delay"), [(0, 0, 1), (0.5, 0, 1), (30, 0, 30), (30, 1, 36), (300, 0, 300)]
+)
+def test_the_delay_is_at_least_what_is_heeded_and_chance_adds_to_that(
+    seconds: float, chance: float, delay: float
+) -> None:
+    schedule = Schedule()
+    schedule.on_failure(None, wall=NOW, monotonic=MONOTONIC, chance=chance, at_least_seconds=seconds)
+    assert schedule.retry_at == MONOTONIC + delay
 
 
 def test_a_success_ends_the_delays() -> None:

@@ -97,6 +97,7 @@ ROWS: Final = (
         "authorization server <login>/token: answered 503 Service Unavailable with error "
         '"temporarily_unavailable"; it asks to wait 30 s',
         "The authorization server says that this passes; the proxy asks again by itself",
+        next_try_seconds=30.0,
     ),
     Row(
         "server limits",
@@ -248,6 +249,7 @@ ROWS: Final = (
         "file <folder>/client-secret: cannot be read: no such file or directory",
         "Let ASP_OPEN_ID_CLIENT_SECRET_FILE name a file that this user may read",
         "refused",
+        has_asked=False,
     ),
     Row(
         "secret file empty",
@@ -256,6 +258,7 @@ ROWS: Final = (
         "client secret in <folder>/client-secret: is blank",
         "Write the client secret into the file that ASP_OPEN_ID_CLIENT_SECRET_FILE names",
         "refused",
+        has_asked=False,
     ),
     Row(
         "key file is none",
@@ -264,6 +267,7 @@ ROWS: Final = (
         "client key in <folder>/key.pem: holds no PEM",
         "Let ASP_OPEN_ID_CLIENT_KEY_FILE name the client's private key in PEM (RSA or EC), without a passphrase",
         "refused",
+        has_asked=False,
     ),
     Row(
         "STS refuses the token",

@@ -180,6 +180,7 @@ ROWS: Final = (
         "container credentials from http://no-such-name.invalid/v1: botocore does not allow this address",
         "Use https, or the address of ECS, of EKS or of this host",
         "refused",
+        has_asked=False,
     ),
     Row(
         "authorization token file missing",
@@ -189,6 +190,7 @@ ROWS: Final = (
         "(No such file or directory)",
         "Let the user that runs the proxy use it, or correct its path",
         "refused",
+        has_asked=False,
     ),
     Row(
         "nothing anywhere, IMDS off",
@@ -197,6 +199,7 @@ ROWS: Final = (
         f"{NOTHING}; instance role from <instance>: AWS_EC2_METADATA_DISABLED switches it off",
         ANYWHERE,
         outcome="absent",
+        has_asked=False,
     ),
     Row(
         "nothing anywhere, no role at the instance",

@@ -192,6 +192,7 @@ ROWS: Final = (
         "account with eks.amazonaws.com/role-arn and make the pod anew",
         "refused",
         fail_later=lambda source: (source.folder / "other-token").unlink(),
+        has_asked=False,
     ),
     Row(
         "token file empty",
@@ -200,6 +201,7 @@ ROWS: Final = (
         "<folder>/other-token: is empty",
         "Wait until the token was written, or find out who should write it",
         "refused",
+        has_asked=False,
     ),
     Row(
         "token file of something else",
@@ -208,6 +210,7 @@ ROWS: Final = (
         "<folder>/other-token: holds something that is no token (it has spaces or other characters)",
         "Set AWS_WEB_IDENTITY_TOKEN_FILE to the file that holds the token and nothing else",
         "refused",
+        has_asked=False,
     ),
     Row(
         "token is over",

@@ -303,6 +303,7 @@ ROWS: Final = (
         kubernetes(None),
         "<folder>/jwt: no such file",
         "See whether the program that writes it runs, or set ASP_VAULT_JWT_FILE to the right path",
+        has_asked=False,
     ),
     Row(
         "kubernetes with an empty token file",
@@ -310,6 +311,7 @@ ROWS: Final = (
         kubernetes(""),
         "<folder>/jwt: is empty",
         "See whether the program that writes it runs, or set ASP_VAULT_JWT_FILE to another file",
+        has_asked=False,
     ),
     Row(
         "no token file",
@@ -317,6 +319,7 @@ ROWS: Final = (
         token_file(None),
         "<folder>/vault-token: no such file",
         "See whether the program that writes it runs, or set ASP_VAULT_AUTH_TOKEN_FILE to the right path",
+        has_asked=False,
     ),
     Row(
         "token file with JSON",
@@ -326,5 +329,6 @@ ROWS: Final = (
         "Configure the agent's sink without wrap_ttl and dh_type, or set ASP_VAULT_AUTH_TOKEN_FILE to a plain "
         "token's file",
         "refused",
+        has_asked=False,
     ),
 )

@@ -39,7 +39,8 @@ class Row:
     """One row: `fail` makes the source fail before the proxy is started, `fail_later` after that.
 
     `told` and `advice` are the whole reason that is told everywhere, with the addresses as `shown` writes them.
-    `is_local`: the source is read at the start, and without a breaker.
+    `is_local`: the source is read at the start, and without a breaker. `has_asked`: a server was asked, so that the
+    breaker counts it. `next_try_seconds`: when the next try comes, give or take chance.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Row:
     outcome: Outcome = "failed"
     code: str = "credentials_unavailable"
     is_local: bool = False
+    has_asked: bool = True
+    next_try_seconds: float = 1.0
     fail_later: Callable[[Any], None] = lambda _: None
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Decides whether a fetch may be made. `now` is always monotonic, in seconds.
 
-    Every fetch is announced by `begin` and ends in one `succeed` or `fail`; one at a time.
+    Every fetch is announced by `begin` and ends in one `succeed`, `fail` or `ignore`; one at a time.
     """
 
     __slots__ = ("_failure_threshold", "_timeout_seconds", "counts", "open_until", "state")
@@ -62,15 +62,23 @@ class CircuitBreaker:
         if self.state is CircuitState.HALF_OPEN:
             self._change(CircuitState.CLOSED)
 
-    def fail(self, now: float) -> None:
-        """The fetch that was begun brought none."""
+    def fail(self, now: float, *, at_least_seconds: float = 0.0) -> None:
+        """The fetch that was begun brought none. If it opens, then for its time, and for `at_least_seconds`."""
         self.counts["total_failures"] += 1
         self.counts["consecutive_failures"] += 1
         self.counts["consecutive_successes"] = 0
         is_too_many = self.counts["consecutive_failures"] >= self._failure_threshold
         if self.state is CircuitState.HALF_OPEN or is_too_many:
-            self.open_until = now + self._timeout_seconds
+            self.open_until = now + max(self._timeout_seconds, at_least_seconds)
             self._change(CircuitState.OPEN)
+
+    def ignore(self) -> None:
+        """Take the fetch that was begun for never made: it asked nobody. Not for a trial, which has to end."""
+        self.counts["requests"] -= 1
+
+    def reset(self) -> None:
+        """Close it, and count anew: there are credentials that no server was asked for."""
+        self._change(CircuitState.CLOSED)
 
     def _change(self, state: CircuitState) -> None:
         self.state = state

@@ -56,8 +56,8 @@ class Fetch:
     """One fetch. Used by one thread; the time it has began when it was made.
 
     `is_forced`: what the provider has kept will not do, because the service refused it or an operator asked for new
-    ones. `keep_secret` and `mask` are the log's: a secret is made known before it is used, so that no message,
-    whoever writes it, shows it.
+    ones. `is_local`: the provider has said that it will ask nobody, and is called in the event loop. `keep_secret` and
+    `mask` are the log's: a secret is made known before it is used, so that no message, whoever writes it, shows it.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Fetch:
         *,
         timeout_seconds: float = 20.0,
         is_forced: bool = False,
+        is_local: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
@@ -72,9 +73,14 @@ class Fetch:
         mask: Callable[[str], str] = _show_all,
     ) -> None:
         self.is_forced = is_forced
+        self.is_local = is_local
         self.steps: list[StepTime] = []
         self.notes: list[Note] = []
         self.secrets: list[str] = []
+        self.has_asked = False
+        """Whether a server, or a program, was asked for anything."""
+        self.retry_after_seconds: float | None = None
+        """How long the server that answered last wants to be left alone; None where it does not say so."""
         self._clock = clock
         self._monotonic = monotonic
         self._pause = pause

@@ -60,7 +60,8 @@ class FailedFetchError(Exception):
     """A fetch brought nothing.
 
     `reason` is one sentence for people, `attempts` the same place by place; `frames` say where, after an exception
-    that nothing foresaw.
+    that nothing foresaw. `has_asked`: somebody else was asked, or may have been; not so where a file is missing, say.
+    `retry_after_seconds`: how long the server wants to be left alone, if it says so.
     """
 
     def __init__(
@@ -70,12 +71,16 @@ class FailedFetchError(Exception):
         *,
         attempts: tuple[Attempt, ...] = (),
         frames: str | None = None,
+        has_asked: bool = True,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
         self.attempts = attempts
         self.frames = frames
+        self.has_asked = has_asked
+        self.retry_after_seconds = retry_after_seconds
 
 
 class _GivenUpError(Exception):
@@ -119,8 +124,11 @@ class Fetcher:
         """Whether a thread still works for the provider: of a fetch under way, or of one that was given up."""
         return self._thread is not None and self._thread.is_alive()
 
-    async def fetch(self, *, is_forced: bool) -> Credentials:
-        """Return new credentials, expired ones too.
+    async def fetch(self, *, is_forced: bool, is_local: bool | None = None) -> Credentials:
+        """Return new credentials, expired ones too. `is_local` is what the provider said of that; None: it is asked.
+
+        It is asked once for each fetch: an answer that changed in its middle would let a server be asked in the event
+        loop.
 
         Raises:
             FailedFetchError: There are none.
@@ -130,6 +138,7 @@ class Fetcher:
             self._ledger.count(FetchOutcome.TIMEOUT, None, [])
             raise self._still_busy()
         fetch = self.last = self._begin(self._timeout_seconds * _SHARE_OF_PROVIDER, is_forced=is_forced)
+        fetch.is_local = self.provider.is_local if is_local is None else is_local
         began = self._monotonic()
         outcome = FetchOutcome.FAILED
         try:
@@ -139,7 +148,13 @@ class Fetcher:
         except CredentialsUnavailableError as error:
             outcome = _outcome(error)
             reason = fetch.shown_whole(str(error))
-            raise FailedFetchError(outcome, reason, attempts=_shown(error.attempts, fetch)) from None
+            raise FailedFetchError(
+                outcome,
+                reason,
+                attempts=_shown(error.attempts, fetch),
+                has_asked=fetch.has_asked,
+                retry_after_seconds=fetch.retry_after_seconds,
+            ) from None
         except _GivenUpError:
             outcome = FetchOutcome.TIMEOUT
             raise self._given_up() from None
@@ -189,7 +204,7 @@ class Fetcher:
             self._secrets.forget(secret)
 
     async def _ask(self, fetch: Fetch) -> Credentials:
-        if self.provider.is_local:
+        if fetch.is_local:
             return self.provider.retrieve(fetch)
         return await self._in_thread(lambda: self.provider.retrieve(fetch), self._timeout_seconds)
 

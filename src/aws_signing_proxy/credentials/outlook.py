@@ -18,6 +18,7 @@ class Outlook(NamedTuple):
     next try is due) and `open_until` (when an open circuit breaker lets a try through). `reason`: why there are no new
     credentials. `is_lasting`: the last fetch failed in a way that the next one will not mend by itself.
     `is_handed_expired`: it failed because what the source handed out had expired; the reason says when.
+    `is_trial`: the fetch under way is the one that a half-open circuit breaker lets through.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class Outlook(NamedTuple):
     reason: str | None = None
     retry_at: float | None = None
     open_until: float | None = None
+    is_trial: bool = False
 
     def seconds_until_breaker_closes(self, now: float) -> float | None:
         """How long the circuit breaker keeps every fetch away; None unless it is open."""
@@ -48,6 +50,9 @@ class Outlook(NamedTuple):
         """Whether a request that waits may see credentials within its time."""
         if self.is_local and self.was_fetched:
             return False  # it has been read, and is read again when it changes
+        if self.is_trial or (self.open_until is not None and self.is_eager):
+            # It has been failing. Only where fetches are made for requests does one wait: the one that causes the try.
+            return False
         wait = self.seconds_until_retry(now)
         if self.is_fetching or wait is None or wait == 0.0:
             return True

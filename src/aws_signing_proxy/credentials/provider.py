@@ -71,9 +71,10 @@ class Provider(Protocol):
 
     @property
     def is_local(self) -> bool:
-        """Whether the next `retrieve` asks nobody but this process's environment and files.
+        """Whether the next `retrieve` asks nobody but this process's environment and files. Cheap.
 
-        It is then called in the event loop, at once; otherwise in a thread, behind a circuit breaker.
+        It is then called in the event loop, at once, with a `Fetch` that says so, and must keep to it; otherwise in a
+        thread, behind a circuit breaker.
         """
 
     def retrieve(self, fetch: Fetch) -> Credentials:

@@ -13,61 +13,23 @@ import random
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final
 
 from aws_signing_proxy.credentials.breaker import CircuitBreaker, CircuitState
 from aws_signing_proxy.credentials.fetcher import FailedFetchError, Fetcher
+from aws_signing_proxy.credentials.holder import Holder, LastFetch, Logger
 from aws_signing_proxy.credentials.ledger import FetchOutcome, Ledger
 from aws_signing_proxy.credentials.model import Credentials, utc
 from aws_signing_proxy.credentials.outlook import Outlook
-from aws_signing_proxy.credentials.schedule import Schedule
+from aws_signing_proxy.credentials.schedule import Schedule, heeded_seconds
 
 __all__ = ["Holder", "LastFetch", "Logger", "Refresher"]
 
 # A service may refuse whatever it is sent: it cannot make us fetch more often than this.
 _REJECTION_INTERVAL_SECONDS: Final = 10.0
 _SHORTEST_SLEEP_SECONDS: Final = 0.005
-
-
-class Logger(Protocol):
-    """What the store needs of a logger: an event, and fields beside it. Satisfied by structlog's loggers."""
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Log what went well."""
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Log what people should look at."""
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """Log what stops requests from being served."""
-
-
-class LastFetch(NamedTuple):
-    """How the last fetch ended: when (seconds since the epoch), how, and why it failed, where it did."""
-
-    at: float
-    outcome: FetchOutcome
-    reason: str | None
-
-
-class Holder(Protocol):
-    """Who holds the credentials that requests are signed with."""
-
-    @property
-    def held(self) -> Credentials | None:
-        """Those in use, expired ones too."""
-
-    def accept(self, fetched: Credentials) -> None:
-        """Use these from now on. They may have expired, where there are no better ones."""
-
-    def on_begun(self) -> None:
-        """A fetch begins; one of the others follows."""
-
-    def set_aside(self) -> None:
-        """Let the next request ask for the credentials in use, as the sign that they are worth renewing."""
-
-    def on_failed(self, *, is_hopeless: bool) -> None:
-        """A fetch brought nothing; `is_hopeless`: the next try will not be in time for those who wait, or not help."""
+# A fetch that has taken this share of what a request waits at most is a slow one.
+_SLOW_SHARE: Final = 0.5
 
 
 class Refresher:
@@ -114,6 +76,7 @@ class Refresher:
         self._task: asyncio.Task[None] | None = None
         # Until a fetch succeeds: what the provider has kept will not do.
         self._must_renew = False
+        self._begun_at = 0.0
         # Why to fetch, beside the plan.
         self._is_ordered = False
         self._is_wanted = False
@@ -169,10 +132,18 @@ class Refresher:
 
     @property
     def is_renewing(self) -> bool:
-        """Whether credentials are being fetched, or will be at once because a service refused those in use."""
-        if self.is_fetching or not self._is_rejected or self._fetcher.is_busy:
-            return self.is_fetching
-        return self.provider.is_local or self.breaker.admits(self._monotonic())
+        """Whether others may soon be had: they are being fetched, or will be because a service refused those in use.
+
+        Not after a failure, nor while a source is silent: those whose request was refused would all wait in vain.
+        """
+        is_local = self.provider.is_local
+        if self._schedule.failures and not is_local:
+            return False
+        if self.is_fetching:
+            return self._monotonic() - self._begun_at < self._patience_seconds * _SLOW_SHARE
+        if not self._is_rejected or self._fetcher.is_busy:
+            return False
+        return is_local or self.breaker.admits(self._monotonic())
 
     # What is planned
 
@@ -194,11 +165,12 @@ class Refresher:
     @property
     def outlook(self) -> Outlook:
         """What is known now of when credentials may come."""
-        is_open = self.breaker.state is CircuitState.OPEN and not self.provider.is_local
+        is_local = self.provider.is_local
+        state = None if is_local else self.breaker.state
         lasting = (FetchOutcome.REFUSED, FetchOutcome.ABSENT)
         return Outlook(
             provider=self.provider.name,
-            is_local=self.provider.is_local,
+            is_local=is_local,
             is_eager=self.is_eager,
             poll_interval_seconds=self.poll_interval_seconds,
             patience_seconds=self._patience_seconds,
@@ -208,7 +180,8 @@ class Refresher:
             is_handed_expired=self.is_handed_expired,
             reason=self.reason,
             retry_at=self._schedule.retry_at if self._schedule.failures else None,
-            open_until=self.breaker.open_until if is_open else None,
+            open_until=self.breaker.open_until if state is CircuitState.OPEN else None,
+            is_trial=state is CircuitState.HALF_OPEN,
         )
 
     def monotonic(self) -> float:
@@ -280,28 +253,41 @@ class Refresher:
     # The fetch, and what comes of it
 
     async def _fetch(self, holder: Holder) -> None:
-        has_breaker = not self.provider.is_local
+        # Asked once: what becomes of it, and what the breaker hears of it, must not differ.
+        is_local = self.provider.is_local
         self._must_renew = self._must_renew or self._is_ordered or self._is_rejected
         self._is_ordered = self._is_wanted = self._is_rejected = False
-        if has_breaker:
+        if not is_local:
             self._change_breaker(self.breaker.begin)
         self.is_fetching = True
+        self._begun_at = self._monotonic()
         holder.on_begun()
         try:
-            fetched = await self._fetcher.fetch(is_forced=self._must_renew)
+            fetched = await self._fetcher.fetch(is_forced=self._must_renew, is_local=is_local)
         except FailedFetchError as error:
             self.is_fetching = self.is_handed_expired = False
-            if has_breaker:
-                self._change_breaker(lambda: self.breaker.fail(self._monotonic()))
+            if not is_local:
+                self._count_failure(holder, error)
             self._failed(holder, error)
         else:
             self.is_fetching = False
             is_good = not fetched.is_expired(self._clock())
-            if has_breaker:
+            if is_local and is_good:
+                # Where a remote one was asked before, nothing would ever close it.
+                self._change_breaker(self.breaker.reset)
+            elif not is_local:
                 self._change_breaker(self.breaker.succeed if is_good else lambda: self.breaker.fail(self._monotonic()))
             self._succeeded(holder, fetched)
         finally:
             self.is_fetching = False
+
+    def _count_failure(self, holder: Holder, error: FailedFetchError) -> None:
+        if error.has_asked or self.breaker.state is CircuitState.HALF_OPEN:
+            wait = heeded_seconds(error.retry_after_seconds, holder.held, wall=self._clock())
+            self._change_breaker(lambda: self.breaker.fail(self._monotonic(), at_least_seconds=wait))
+        else:
+            # A file is missing, say: that is no reason to leave a server alone.
+            self.breaker.ignore()
 
     def _change_breaker(self, change: Callable[[], None]) -> None:
         """Let the breaker count, and log where that changes its state."""
@@ -353,7 +339,13 @@ class Refresher:
 
     def _failed(self, holder: Holder, error: FailedFetchError) -> None:
         held, now = holder.held, self._clock()
-        self._schedule.on_failure(held, wall=now, monotonic=self._monotonic(), chance=self._chance())
+        self._schedule.on_failure(
+            held,
+            wall=now,
+            monotonic=self._monotonic(),
+            chance=self._chance(),
+            at_least_seconds=heeded_seconds(error.retry_after_seconds, held, wall=now),
+        )
         self.last_fetch = LastFetch(now, error.outcome, error.reason)
         self.reason = error.reason
         self._log_failure(held, now, error)

@@ -18,7 +18,7 @@ from typing import Final
 
 from aws_signing_proxy.credentials.model import Credentials
 
-__all__ = ["LONGEST_RETRY_SECONDS", "Schedule", "early_window_seconds"]
+__all__ = ["LONGEST_RETRY_SECONDS", "Schedule", "early_window_seconds", "heeded_seconds"]
 
 _LARGEST_SHARE: Final = 0.25
 # The window begins up to this share of it later than it might.
@@ -34,12 +34,25 @@ _RETRY_JITTER_SHARE: Final = 0.2
 _TRIES_PER_REST: Final = 4
 # ... but not more often than this.
 _SHORTEST_RETRY_SECONDS: Final = 0.1
+# A server's Retry-After is heeded up to this: it may be a mistake.
+_LONGEST_HEEDED_SECONDS: Final = 300.0
 
 
 def early_window_seconds(credentials: Credentials, lifetime_seconds: float, chance: float) -> float:
     """Return how long before their expiry credentials are to be renewed; `chance` is from 0 to 1."""
     longest = min(credentials.lead_seconds, lifetime_seconds * _LARGEST_SHARE)
     return max(0.0, longest * (1 - _JITTER_SHARE * chance))
+
+
+def heeded_seconds(retry_after_seconds: float | None, held: Credentials | None, *, wall: float) -> float:
+    """Return how long not to ask a server that wants to be left alone so long; `held` are the credentials in use.
+
+    Five minutes at most; where those in use are valid, no longer than leaves time for other tries before they end.
+    """
+    wanted = min(retry_after_seconds or 0.0, _LONGEST_HEEDED_SECONDS)
+    if held is None or held.expires_at is None or held.is_expired(wall):
+        return wanted
+    return min(wanted, (held.expires_at - wall) / _TRIES_PER_REST)
 
 
 class Schedule:
@@ -70,8 +83,19 @@ class Schedule:
             self._wall_due = asked if self._wall_due is None else min(self._wall_due, asked)
         self._monotonic_due = None if self._wall_due is None else monotonic + (self._wall_due - wall)
 
-    def on_failure(self, held: Credentials | None, *, wall: float, monotonic: float, chance: float) -> None:
-        """Plan the next try after a failure; `held` are the credentials that are there all the same."""
+    def on_failure(
+        self,
+        held: Credentials | None,
+        *,
+        wall: float,
+        monotonic: float,
+        chance: float,
+        at_least_seconds: float = 0.0,
+    ) -> None:
+        """Plan the next try after a failure; `held` are the credentials that are there all the same.
+
+        `at_least_seconds` is what is heeded of the server's wish to be left alone.
+        """
         self.failures += 1
         is_valid = held is not None and not held.is_expired(wall)
         # Short leases are tried for often before they end: that must not make the tries after their end rare.
@@ -81,7 +105,8 @@ class Schedule:
         delay = min(doubled, LONGEST_RETRY_SECONDS) * (1 - _RETRY_JITTER_SHARE * chance)
         if is_valid and held is not None and held.expires_at is not None:
             delay = min(delay, max((held.expires_at - wall) / _TRIES_PER_REST, _SHORTEST_RETRY_SECONDS))
-        self.retry_at = monotonic + delay
+        # All who were told the same must not come back at the same instant: here chance adds to it.
+        self.retry_at = monotonic + max(delay, at_least_seconds * (1 + _RETRY_JITTER_SHARE * chance))
 
     @property
     def refresh_at(self) -> float | None:

@@ -265,6 +265,11 @@ class CredentialStore:
                 f"the circuit breaker before {outlook.provider} is open after repeated failures and lets the "
                 f"next try through in {math.ceil(open_seconds)} s; the last failure: {reason}"
             )
+        elif outlook.is_trial:
+            reason = (
+                f"the circuit breaker before {outlook.provider} is half-open after repeated failures, and a try is "
+                f"under way; the last failure: {reason}"
+            )
         if held is None:
             return f"The proxy has no AWS credentials: {reason or 'none were found'}."
         if outlook.is_handed_expired and reason is not None:

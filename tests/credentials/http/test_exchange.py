@@ -76,6 +76,45 @@ def ask(asked: HttpClient, url: str, seconds: float = 5.0, **more: Any) -> Answe
         asked.close()
 
 
+@pytest.mark.parametrize(
+    ("status", "field", "seconds"),
+    [
+        (b"429 Too Many Requests", b"Retry-After: 30", 30.0),
+        (b"503 Service Unavailable", b"Retry-After:  7 ", 7.0),
+        (
+            b"503 Busy",
+            b"Date: Tue, 14 Nov 2023 22:00:00 GMT\r\nRetry-After: Tue, 14 Nov 2023 22:01:00 GMT",
+            60.0,
+        ),
+        (b"503 Busy", b"Retry-After: Tue, 14 Nov 2023 22:01:00 GMT", 0.0),
+        (b"503 Busy", b"Retry-After: soon", None),
+        (b"503 Busy", b"Retry-After: -1", None),
+        (b"503 Busy", b"X: 1", None),
+        (b"403 Forbidden", b"Retry-After: 30", None),
+        (b"200 OK", b"Retry-After: 30", None),
+    ],
+)
+def test_a_fetch_knows_when_the_server_that_answered_last_wants_to_be_asked_again(
+    status: bytes, field: bytes, seconds: float | None
+) -> None:
+    asked, fetch = client(), Fetch()
+    fetch.retry_after_seconds = 99.0
+    with server(answering(b"HTTP/1.1 " + status + b"\r\n" + field + b"\r\nContent-Length: 0\r\n\r\n")) as url:
+        asked.send(fetch, "GET", url, fields={}, at_most_seconds=5.0)
+    asked.close()
+    assert fetch.retry_after_seconds == seconds
+
+
+def test_a_fetch_knows_whether_a_server_was_asked(tmp_path: Path) -> None:
+    fetch = Fetch()
+    with pytest.raises(CertificateFileError):
+        client(bundle=tmp_path / "none").send(fetch, "GET", "https://127.0.0.1:1", fields={}, at_most_seconds=5.0)
+    assert not fetch.has_asked
+    with pytest.raises(ExchangeError):
+        client().send(fetch, "GET", "http://127.0.0.1:1", fields={}, at_most_seconds=5.0)
+    assert fetch.has_asked
+
+
 def failure(asked: HttpClient, url: str, seconds: float = 5.0, **more: Any) -> Failure:
     began = time.monotonic()
     with pytest.raises(ExchangeError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ import botocore.credentials
 import pytest
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
+from aws_signing_proxy.credentials.fetcher import FailedFetchError, Fetcher
+from aws_signing_proxy.credentials.ledger import Ledger
+from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
+from aws_signing_proxy.credentials.sdk import static_shortcut
 from tests.credentials.sdk.aws_home import AwsHome
 
 KEYS = "aws_access_key_id = {0}-ID\naws_secret_access_key = {0}-planted-secret\n"
@@ -191,6 +196,61 @@ def test_files_that_change_are_read_again_whoever_reads_them(home: AwsHome, kind
     assert provider.has_changed()
     assert home.fetch(provider).access_key_id == "SECOND-ID"
     assert not provider.has_changed()
+
+
+def test_files_are_read_once_however_often_it_is_asked_whether_they_have_the_keys(
+    home: AwsHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for every request that has nothing to sign with, in the event loop."""
+    home.write("config", "[default]\ncredential_process = false\n")
+    parse, parsed = static_shortcut._parsed, list[str]()
+
+    def count(path: str) -> object:
+        parsed.append(path)
+        return parse(path)
+
+    monkeypatch.setattr(static_shortcut, "_parsed", count)
+    provider = home.provider()
+    assert [provider.is_local for _ in range(50)] == [False] * 50
+    assert len(parsed) == 2
+    home.write("config", f"[default]\n{KEYS.format('FILE')}")
+    assert [provider.is_local for _ in range(50)] == [True] * 50
+    assert len(parsed) == 4
+    home.write("credentials", "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\n")
+    assert not provider.is_local
+
+
+def test_a_file_that_loses_its_keys_after_the_look_lets_nobody_be_asked_in_the_event_loop(home: AwsHome) -> None:
+    path = home.write("config", f"[default]\n{KEYS.format('FILE')}")
+    home.script("helper", f"touch {home.path}/asked; exit 1")
+    provider = home.provider()
+
+    async def run() -> FailedFetchError:
+        is_local = provider.is_local
+        path.write_text(f"[default]\ncredential_process = {home.path}/helper\n")
+        with pytest.raises(FailedFetchError) as caught:
+            await Fetcher(provider, ledger=Ledger()).fetch(is_forced=False, is_local=is_local)
+        return caught.value
+
+    error = asyncio.run(run())
+    assert error.reason == "the AWS files: changed while they were looked at (They are read again in a moment)"
+    assert (error.outcome, error.has_asked) == ("failed", False)
+    assert not (home.path / "asked").exists()
+    assert not provider.is_local
+    assert "helper" in str(home.failure(provider))
+    assert (home.path / "asked").exists()
+
+
+def test_a_chain_that_asked_nobody_says_so(home: AwsHome) -> None:
+    fetch = Fetch()
+    with pytest.raises(CredentialsUnavailableError):
+        home.provider().retrieve(fetch)
+    assert not fetch.has_asked
+    home.script("helper", "exit 1")
+    home.write("config", f"[default]\ncredential_process = {home.path}/helper\n")
+    with pytest.raises(CredentialsUnavailableError):
+        home.provider().retrieve(fetch)
+    assert fetch.has_asked
 
 
 def test_a_file_that_appears_after_a_failure_is_noticed_and_read(home: AwsHome) -> None:

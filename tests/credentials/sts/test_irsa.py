@@ -180,3 +180,56 @@ def test_a_path_that_no_system_takes_is_told(server: StsServer) -> None:
     assert broken(IrsaProvider(options, sts=service(server))).reason == "cannot be read (File name too long)"
     options = IrsaOptions(role_arn=ROLE_ARN, token_file=Path("a\0b"), session_name="x")
     assert broken(IrsaProvider(options, sts=service(server))).reason == "cannot be read (ValueError)"
+
+
+def test_after_a_failure_the_file_is_watched_and_after_a_success_it_is_not(
+    provider: IrsaProvider, server: StsServer, file: Path, tmp_path: Path
+) -> None:
+    token = file.read_text()
+    assert not provider.has_changed()
+    file.unlink()
+    broken(provider)
+    assert not provider.has_changed()
+    file.write_text("")
+    assert provider.has_changed()
+    broken(provider)
+    assert not provider.has_changed()
+    # As the kubelet does it: another file takes its place.
+    new = tmp_path / "new"
+    new.write_text(token)
+    new.replace(file)
+    assert provider.has_changed()
+    provider.retrieve(Fetch())
+    assert not provider.has_changed()
+    file.write_text(identity_token())
+    assert not provider.has_changed()
+    server.choose = lambda _: Refuse("ExpiredTokenException", "it is over", 400)
+    with pytest.raises(StsRefusedError):
+        provider.retrieve(Fetch())
+    assert not provider.has_changed()
+    file.write_text(identity_token(sub="another"))
+    assert provider.has_changed()
+
+
+def test_a_file_that_may_be_read_now_counts_as_changed(provider: IrsaProvider, file: Path) -> None:
+    text = file.read_text()
+    file.write_text("")
+    broken(provider)
+    before = file.stat()
+    file.chmod(0o644 if before.st_mode & 0o777 != 0o644 else 0o600)
+    assert provider.has_changed()
+    file.write_text(text)
+
+
+def test_what_the_file_lacks_is_no_fault_of_sts(provider: IrsaProvider, server: StsServer, file: Path) -> None:
+    text = file.read_text()
+    file.write_text("")
+    fetch = Fetch()
+    with pytest.raises(CredentialsUnavailableError):
+        provider.retrieve(fetch)
+    assert not fetch.has_asked
+    file.write_text(text)
+    server.choose = lambda _: Refuse("ExpiredTokenException", "it is over", 400)
+    with pytest.raises(StsRefusedError):
+        provider.retrieve(fetch)
+    assert fetch.has_asked

@@ -22,6 +22,7 @@ from aws_signing_proxy.credentials.http.bounded_sockets import connected, deadli
 from aws_signing_proxy.credentials.http.causes import TunnelError, failure_of
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
 from aws_signing_proxy.credentials.http.proxies import Proxy, proxy_for
+from aws_signing_proxy.credentials.http.retry_after import retry_after_seconds
 from aws_signing_proxy.credentials.http.trusted_certificates import TrustedCertificates
 from aws_signing_proxy.credentials.http.web_address import shown_address, without_user_info
 
@@ -30,6 +31,9 @@ __all__ = ["Answer", "HttpClient"]
 _PIECE_BYTES: Final = 1 << 16
 _KIBIBYTE: Final = 1 << 10
 _MEBIBYTE: Final = 1 << 20
+# RFC 6585 section 4, RFC 9110 section 10.2.3: who may say when to come back.
+_TOO_MANY_REQUESTS: Final = 429
+_FIRST_SERVER_ERROR: Final = 500
 _CLOSED: Final = frozenset({Kind.CLOSED, Kind.CLOSED_IN_TLS})
 
 
@@ -110,14 +114,21 @@ class HttpClient:
             fetch.secret(secret)
         manager = self._manager_for(url, proxy)
         request = _Request(method, without_user_info(url), fields, body)
+        fetch.has_asked, fetch.retry_after_seconds = True, None
         with deadline(fetch.timeout_seconds(at_most_seconds)) as limit:
             try:
-                return self._exchange(fetch, manager, proxy, request)
+                return self._heeded(fetch, self._exchange(fetch, manager, proxy, request))
             except ExchangeError as error:
                 was_kept = limit.connects == 0 and error.failure.kind in _CLOSED
                 if not (is_repeatable and was_kept and fetch.remaining_seconds):
                     raise
-            return self._exchange(fetch, manager, proxy, request)
+            return self._heeded(fetch, self._exchange(fetch, manager, proxy, request))
+
+    def _heeded(self, fetch: Fetch, answer: Answer) -> Answer:
+        """Return the answer; note when its server wants to be asked again."""
+        if answer.status == _TOO_MANY_REQUESTS or answer.status >= _FIRST_SERVER_ERROR:
+            fetch.retry_after_seconds = retry_after_seconds(answer.fields, fetch.now())
+        return answer
 
     def _exchange(self, fetch: Fetch, manager: PoolManager, proxy: Proxy | None, request: _Request) -> Answer:
         response: BaseHTTPResponse | None = None

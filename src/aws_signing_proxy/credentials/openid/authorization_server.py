@@ -5,13 +5,13 @@ from __future__ import annotations
 import http
 import json
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Kind
+from aws_signing_proxy.credentials.http.retry_after import moment_of, retry_after_seconds
 from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError, TrustedCertificates
 from aws_signing_proxy.credentials.http.web_address import shown_address
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
@@ -56,23 +56,12 @@ class Answer(NamedTuple):
 
     def clock_ahead_seconds(self, now: float) -> float | None:
         """How far the server's clock is ahead of `now`, by its Date field (RFC 9110 section 6.6.1); None without it."""
-        moment = _date(self.fields.get("date", ""))
+        moment = moment_of(self.fields.get("date", ""))
         return None if moment is None else moment - now
 
     def retry_after_seconds(self, now: float) -> float | None:
-        """How long the server asks to wait (RFC 9110 section 10.2.3: seconds or a date); None where it does not."""
-        text = self.fields.get("retry-after", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text[:9])
-        moment = _date(text)
-        return None if moment is None else max(0.0, moment - now)
-
-
-def _date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+        """How long the server asks to wait; None where it does not."""
+        return retry_after_seconds(self.fields, now)
 
 
 class Server:

@@ -91,6 +91,7 @@ class CredentialProcess:
             raise self._not_started(error) from None
         except IndexError:
             raise self._broken("it is empty", "Set it to a command, or remove it from the profile") from None
+        fetch.has_asked = True
 
     def communicate(self) -> tuple[bytes, bytes]:
         """Return what was printed, and nothing for standard error.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aws_signing_proxy.credentials.fetch import Fetch, Step
 from aws_signing_proxy.credentials.model import Credentials
+from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.sdk.static_shortcut import StaticShortcut
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class DefaultChainProvider:
     def is_local(self) -> bool:
         """Whether the environment or the files have what the chain would find: neither botocore nor a server is asked.
 
-        Looks into the files. A file that is replaced between this and `retrieve` is answered as it is by then.
+        Two calls of `stat` where the files are as they were at the last look. A file that changes between this and
+        `retrieve` is no reason to ask a server there: `retrieve` is told what was said here (`Fetch.is_local`).
         """
         return self._shortcut.provider() is not None
 
@@ -56,7 +58,8 @@ class DefaultChainProvider:
 
         Raises:
             CredentialsUnavailableError: No place has any; with every place. Or a place is configured and fails: with
-                that one alone, conclusive where its server refused or its configuration is broken.
+                that one alone, conclusive where its server refused or its configuration is broken. Or the files have
+                changed since `is_local` was asked, so that a server would have to be.
         """
         if self._files.has_changed():
             self._chain = None
@@ -64,6 +67,9 @@ class DefaultChainProvider:
         provider = self._shortcut.provider()
         if provider is not None:
             return provider.retrieve(fetch)
+        if fetch.is_local:
+            attempt = Attempt("the AWS files", "changed while they were looked at", "They are read again in a moment")
+            raise CredentialsUnavailableError((attempt,))
         with fetch.step(Step.SDK):
             if self._chain is None:
                 from aws_signing_proxy.credentials.sdk.chain import SdkChain

@@ -26,7 +26,7 @@ from aws_signing_proxy.credentials.model import (
 )
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 
-__all__ = ["SharedFilesProvider"]
+__all__ = ["Marks", "SharedFilesProvider"]
 
 _KEY_ID: Final = "aws_access_key_id"
 _SECRET: Final = "aws_secret_access_key"  # noqa: S105 - a key's name
@@ -51,8 +51,10 @@ _LARGEST_FILE_BYTES: Final = 1 << 20
 _NO_DEFAULT_SECTION: Final = "\0"
 
 _Profile: TypeAlias = Mapping[str, str]
-_Mark: TypeAlias = tuple[int, int, int, int] | None
-"""A file as `stat` tells it from another: device, inode, size, mtime in ns. None where there is no file."""
+_Mark: TypeAlias = tuple[int, int, int, int, int] | None
+"""A file as `stat` tells it from another: device, inode, size, mtime and ctime in ns. None where there is no file."""
+Marks: TypeAlias = tuple[_Mark, ...]
+"""Both files as they are at one time."""
 
 
 class _SharedFile(NamedTuple):
@@ -83,15 +85,15 @@ class SharedFilesProvider:
             _shared_file(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials", prefix=""),
             _shared_file(environ, "AWS_CONFIG_FILE", "config", prefix="profile "),
         )
-        self._marks: tuple[_Mark, ...] | None = None
+        self._marks: Marks | None = None
 
     def has_changed(self) -> bool:
         """Whether either file was written, replaced, created or deleted since the last fetch: two calls of `stat`."""
-        return self._marks is not None and self._marks != self._read_marks()
+        return self._marks is not None and self._marks != self.marks()
 
     def watch(self) -> None:
         """Take the files as they are now for known: `has_changed` compares with this. For who reads them otherwise."""
-        self._marks = self._read_marks()
+        self._marks = self.marks()
 
     def close(self, fetch: Fetch) -> None:
         """Nothing was lent."""
@@ -121,7 +123,8 @@ class SharedFilesProvider:
             attempts.append(Attempt(file.name, reason, f"Add {_KEY_ID} and {_SECRET} to it"))
         raise CredentialsUnavailableError(tuple(attempts))
 
-    def _read_marks(self) -> tuple[_Mark, ...]:
+    def marks(self) -> Marks:
+        """Return what tells the files as they are now from what they were: two calls of `stat`."""
         return tuple(_mark(file.path) for file in self._files)
 
     def _look_into(self, file: _SharedFile) -> _Profile | Attempt:
@@ -207,7 +210,7 @@ def _mark(path: Path | None) -> _Mark:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _parse(path: Path) -> configparser.RawConfigParser:
