@@ -3,8 +3,10 @@
     store       what requests see: one attribute; those that wait for credentials
     refresher   the background task: when to fetch, behind which breaker, what is logged
     schedule, breaker, ledger    its parts that only calculate and count
+    holder      what it tells, and whom
     fetcher     one fetch: in a thread, within its time, with its secrets kept out of the log
     fetch, provider, model       what a fetch is, what a source is, what credentials are
+    watched_files                files that others write: whether they have changed, and since a failure
 
 Each source is a `Provider`: `awstoken` (of `environment` and `shared_files`) here, the others in folders of their own.
 A source that is configured but broken is an error, never a reason to look elsewhere: requests would be signed as

@@ -345,7 +345,9 @@ def test_a_token_that_seems_to_have_just_expired_is_left_to_sts(original: Origin
     assert sts.tokens == original.issued
 
 
-def test_the_provider_has_nothing_to_give_back_and_never_changes(original: OriginalServer, sts: FakeSts) -> None:
+def test_without_files_the_provider_never_changes_and_has_nothing_to_give_back(
+    original: OriginalServer, sts: FakeSts
+) -> None:
     provider = OpenIdProvider(options_of(original.url), sts=sts)
     sts.error = STS_DOWN
     failure_of(provider)

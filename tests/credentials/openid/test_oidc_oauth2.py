@@ -102,6 +102,21 @@ def test_the_secret_s_file_is_read_at_each_fetch_before_the_setting(server: OAut
     assert "rotated secret%" in fetch.secrets
 
 
+def test_after_a_failure_the_secret_s_file_is_watched_until_the_next_fetch(server: OAuthServer, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    provider = OpenIdProvider(oauth_options_of(server.url, client_secret_file=file), sts=FakeSts())
+    failure_of(provider)
+    assert not provider.has_changed()
+    file.write_text("not-this-secret")
+    assert provider.has_changed()
+    failure_of(provider)
+    file.write_text("oauth-secret")
+    assert provider.has_changed()
+    provider.retrieve(fetch_of())
+    file.write_text("the next secret")
+    assert not provider.has_changed()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -206,3 +206,20 @@ def test_a_login_whose_token_does_not_end_is_kept_for_good(at: Scene) -> None:
     at.clock.now += 86400
     at.retrieve(provider)
     assert at.vault.count("auth/approle/login") == 1
+
+
+def test_after_a_login_that_failed_its_file_is_watched_until_the_next_fetch(at: Scene, tmp_path: Path) -> None:
+    at.login("approle")
+    file = tmp_path / "secret-id"
+    provider = at.provider(auth_method="approle", role_id="role-id-1", secret_id_file=file)
+    at.failure(provider)
+    assert not provider.has_changed()
+    file.write_text("planted-wrong")
+    assert provider.has_changed()
+    at.failure(provider)
+    assert not provider.has_changed()
+    file.write_text("planted-secret-id")
+    assert provider.has_changed()
+    at.retrieve(provider)
+    file.write_text("planted-next")
+    assert not provider.has_changed()

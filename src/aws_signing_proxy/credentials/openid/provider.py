@@ -17,6 +17,7 @@ from aws_signing_proxy.credentials.openid.identity_token import IdentityToken
 from aws_signing_proxy.credentials.openid.options import OpenIdOptions
 from aws_signing_proxy.credentials.openid.token_request import TokenRequest
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.watched_files import FailureWatch
 
 __all__ = ["OpenIdOptions", "OpenIdProvider", "WebIdentityExchange"]
 
@@ -58,10 +59,14 @@ class OpenIdProvider:
         self._sts = sts
         self._request = TokenRequest(options, environ)
         self._kept: IdentityToken | None = None
+        self._files = FailureWatch(options.client_secret_file, options.key_file)
 
     def has_changed(self) -> bool:
-        """Never: a new client secret or key changes nothing about credentials that are good."""
-        return False
+        """Whether the client's secret or key has changed since a fetch that failed.
+
+        After a success never: a new one changes nothing about credentials that are good.
+        """
+        return self._files.has_changed()
 
     def close(self, fetch: Fetch) -> None:  # noqa: ARG002 - nobody is asked
         """Forget the token. Nothing was lent: connections are closed after each request."""
@@ -73,7 +78,8 @@ class OpenIdProvider:
         Raises:
             CredentialsUnavailableError: The authorization server or STS refused, or could not be asked.
         """
-        token = self._token(fetch)
+        with self._files:
+            token = self._token(fetch)
         try:
             return self._sts.assume_role_with_web_identity(
                 fetch,

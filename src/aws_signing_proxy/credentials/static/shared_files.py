@@ -25,6 +25,7 @@ from aws_signing_proxy.credentials.model import (
     clean_token,
 )
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
+from aws_signing_proxy.credentials.watched_files import Mark, mark
 
 __all__ = ["Marks", "SharedFilesProvider"]
 
@@ -51,9 +52,7 @@ _LARGEST_FILE_BYTES: Final = 1 << 20
 _NO_DEFAULT_SECTION: Final = "\0"
 
 _Profile: TypeAlias = Mapping[str, str]
-_Mark: TypeAlias = tuple[int, int, int, int, int] | None
-"""A file as `stat` tells it from another: device, inode, size, mtime and ctime in ns. None where there is no file."""
-Marks: TypeAlias = tuple[_Mark, ...]
+Marks: TypeAlias = tuple[Mark, ...]
 """Both files as they are at one time."""
 
 
@@ -125,7 +124,7 @@ class SharedFilesProvider:
 
     def marks(self) -> Marks:
         """Return what tells the files as they are now from what they were: two calls of `stat`."""
-        return tuple(_mark(file.path) for file in self._files)
+        return tuple(mark(file.path) for file in self._files)
 
     def _look_into(self, file: _SharedFile) -> _Profile | Attempt:
         if file.path is None:
@@ -201,16 +200,6 @@ def _shared_file(environ: Mapping[str, str], variable: str, default_name: str, *
         return _SharedFile(None, variable, prefix)
     path = base / given.removeprefix("~").lstrip("/") if given else base / ".aws" / default_name
     return _SharedFile(path, variable, prefix)
-
-
-def _mark(path: Path | None) -> _Mark:
-    if path is None:
-        return None
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _parse(path: Path) -> configparser.RawConfigParser:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import Credentials, InvalidValueError, clean_token
@@ -18,15 +18,13 @@ from aws_signing_proxy.credentials.secret_file import NotAFileError, read_at_mos
 from aws_signing_proxy.credentials.sts.service import SecurityTokenService, StsRefusedError
 from aws_signing_proxy.credentials.sts.session_name import valid_session_name
 from aws_signing_proxy.credentials.sts.token_claims import TokenClaims, readable_duration, readable_time
+from aws_signing_proxy.credentials.watched_files import FailureWatch
 
 __all__ = ["IrsaOptions", "IrsaProvider"]
 
 # AWS STS API Reference, AssumeRoleWithWebIdentity, WebIdentityToken.
 _LONGEST_TOKEN: Final = 20_000
 _VARIABLE: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"
-
-_Mark: TypeAlias = tuple[int, int, int, int, int] | None
-"""A file as `stat` tells it from another: device, inode, size, mtime and ctime in ns. None where there is no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +47,7 @@ class IrsaProvider:
         self._options = options
         self._session_name = valid_session_name(options.session_name)
         self._sts = sts
-        # The file as it was for the last fetch, if that failed.
-        self._failed_with: tuple[_Mark] | None = None
+        self._file = FailureWatch(options.token_file)
 
     def has_changed(self) -> bool:
         """Whether the token file has changed since a fetch that failed: it was missing, or its token refused.
@@ -58,7 +55,7 @@ class IrsaProvider:
         After a success never: the kubelet renews the token long before it ends, and credentials that were had with it
         stay good.
         """
-        return self._failed_with is not None and self._failed_with != (_mark(self._options.token_file),)
+        return self._file.has_changed()
 
     def close(self, _fetch: Fetch) -> None:
         """Close the connections to STS. Nothing was lent."""
@@ -70,11 +67,8 @@ class IrsaProvider:
         Raises:
             CredentialsUnavailableError: The file holds no token, or STS gave nothing for it.
         """
-        # Marked before it is read: a file that changes in between is then read once more, not missed.
-        self._failed_with = (_mark(self._options.token_file),)
-        credentials = self._exchanged(fetch)
-        self._failed_with = None
-        return credentials
+        with self._file:
+            return self._exchanged(fetch)
 
     def _exchanged(self, fetch: Fetch) -> Credentials:
         token = fetch.secret(self._read_token())
@@ -157,11 +151,3 @@ class IrsaProvider:
     def _broken(self, reason: str, advice: str) -> CredentialsUnavailableError:
         attempt = Attempt(str(self._options.token_file), reason, advice)
         return CredentialsUnavailableError((attempt,), is_conclusive=True)
-
-
-def _mark(path: Path) -> _Mark:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.model import InvalidValueError, clean_token
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.secret_file import read_at_most
 
-__all__ = ["Mark", "mark", "read_secret"]
+__all__ = ["read_secret"]
 
 _LARGEST_FILE_BYTES: Final = 1 << 16
-
-Mark: TypeAlias = tuple[int, int, int, int] | None
-"""A file as `stat` tells it from another: device, inode, size, mtime in ns. None where there is no file."""
-
-
-def mark(path: Path) -> Mark:
-    """Return what `stat` says about the file, for comparison."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_secret(fetch: Fetch, path: Path, setting: str) -> str:

@@ -7,6 +7,7 @@ login: secret ids are renewed, and service account tokens rotate.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
@@ -15,7 +16,7 @@ from aws_signing_proxy.credentials.vault.errors import Call, Purpose
 from aws_signing_proxy.credentials.vault.files import read_secret
 from aws_signing_proxy.credentials.vault.options import KUBERNETES_TOKEN_FILE, VaultOptions
 
-__all__ = ["LOGIN_METHODS", "login_call", "login_request"]
+__all__ = ["LOGIN_METHODS", "login_call", "login_files", "login_request"]
 
 LOGIN_METHODS: Final = ("approle", "kubernetes", "jwt")
 
@@ -31,6 +32,15 @@ def login_call(options: VaultOptions) -> Call:
     method = options.auth_method
     path = f"auth/{_mount(options)}/login"
     return Call(Purpose.LOGIN, f"the login with {method} at {path}", path, _SETTINGS[method])
+
+
+def login_files(options: VaultOptions) -> tuple[Path | None, ...]:
+    """Return the files that the login reads."""
+    if options.auth_method == "approle":
+        return (options.secret_id_file,)
+    if options.auth_method == "kubernetes":
+        return (options.jwt_file or KUBERNETES_TOKEN_FILE,)
+    return (options.jwt_file,) if options.auth_method == "jwt" else ()
 
 
 def login_request(fetch: Fetch, options: VaultOptions) -> Callable[[Any], Any]:

@@ -16,9 +16,10 @@ from aws_signing_proxy.credentials.model import VAULT_LEAD_SECONDS, InvalidValue
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.vault.client import Answer, VaultClient, number, text
 from aws_signing_proxy.credentials.vault.errors import BAD_REQUEST, FORBIDDEN, NOT_FOUND, Call, Purpose, VaultError
-from aws_signing_proxy.credentials.vault.files import Mark, mark, read_secret
-from aws_signing_proxy.credentials.vault.login import LOGIN_METHODS, login_call, login_request
+from aws_signing_proxy.credentials.vault.files import read_secret
+from aws_signing_proxy.credentials.vault.login import LOGIN_METHODS, login_call, login_files, login_request
 from aws_signing_proxy.credentials.vault.options import VaultOptions
+from aws_signing_proxy.credentials.watched_files import FailureWatch, Mark, mark
 
 __all__ = ["Life", "Token", "TokenKeeper", "duration_text"]
 
@@ -78,9 +79,12 @@ class TokenKeeper:
         self._ours: list[Token] = []
         self._file_mark: Mark = None
         self._has_read_file = False
+        self._login_files = FailureWatch(*login_files(options))
 
     def has_changed(self) -> bool:
-        """Whether the token file was written, replaced or deleted since it was read: one call of `stat`."""
+        """Whether the token file has changed since it was read, or what a login needs since one failed."""
+        if self._login_files.has_changed():
+            return True
         path = self._options.token_file
         return self._has_read_file and path is not None and mark(path) != self._file_mark
 
@@ -91,6 +95,7 @@ class TokenKeeper:
             CredentialsUnavailableError: There is none, or Vault could not be asked.
         """
         token = self._token
+        self._login_files.forget()
         if self._options.auth_method in LOGIN_METHODS:
             if token is None or (token.life.is_near_its_end(fetch.now()) and not token.life.is_renewable):
                 return self._log_in(fetch)
@@ -173,9 +178,10 @@ class TokenKeeper:
 
     def _log_in(self, fetch: Fetch) -> Token:
         call = login_call(self._options)
-        request = login_request(fetch, self._options)
         asked_at = fetch.now()
-        auth = self._auth(fetch, call, self._client.ask(fetch, call, request))
+        with self._login_files:
+            request = login_request(fetch, self._options)
+            auth = self._auth(fetch, call, self._client.ask(fetch, call, request))
         if isinstance(auth.get("mfa_requirement"), dict):
             advice = "Use a login method or a role without MFA enforcement: nobody is there to enter a code"
             raise self._client.unusable(call, "the demand for a second factor", advice, is_conclusive=True)
