@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+from aws_signing_proxy.credentials.outlook import Outlook
 from aws_signing_proxy.errors import ErrorCode, InternalError
 from tests.credentials.fake_provider import unavailable
 from tests.credentials.simulation import World, simulated
@@ -313,3 +316,25 @@ async def test_a_source_that_became_local_closes_it_because_nothing_else_ever_wo
     assert world.circuit() == "closed"
     assert world.refresher.breaker.counts["consecutive_failures"] == 0
     assert "the circuit breaker before the credentials' source is closed" in world.logger.events
+
+
+@simulated()
+async def test_a_source_that_becomes_local_while_a_fetch_begins_is_still_asked_in_a_thread(world: World) -> None:
+    """What the breaker was told of the fetch, and where it is made, is one decision."""
+
+    def change() -> None:
+        world.provider.is_local = True
+
+    world.store.on_begun = change  # type: ignore[method-assign]  # the moment between the two
+    await world.store.start()
+    await world.settle()
+    assert world.provider.fetches == 1
+    assert threading.get_ident() not in world.provider.threads
+
+
+def test_between_the_end_of_the_breaker_s_time_and_its_trial_only_who_causes_the_trial_waits() -> None:
+    outlook = Outlook("fake", False, True, 1.0, 10.0, was_fetched=True, retry_at=90.0, open_until=100.0)
+    assert not outlook.is_worth_waiting(100.0)
+    assert outlook._replace(is_eager=False).is_worth_waiting(100.0)
+    assert not outlook._replace(is_eager=False).is_worth_waiting(99.0)
+    assert not outlook._replace(is_eager=False, is_fetching=True, is_trial=True, open_until=None).is_worth_waiting(101)

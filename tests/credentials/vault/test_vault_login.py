@@ -223,3 +223,20 @@ def test_after_a_login_that_failed_its_file_is_watched_until_the_next_fetch(at: 
     at.retrieve(provider)
     file.write_text("planted-next")
     assert not provider.has_changed()
+
+
+def test_a_fetch_that_needs_no_login_ends_the_watch_over_its_file(at: Scene, tmp_path: Path) -> None:
+    """Otherwise one change of the file would be a reason to fetch for as long as the token lives."""
+    at.login("approle")
+    file = tmp_path / "secret-id"
+    file.write_text("planted-secret-id")
+    provider = at.provider(auth_method="approle", role_id="role-id-1", secret_id_file=file)
+    at.retrieve(provider)
+    file.unlink()
+    at.vault.fail("aws/", Failure(status=403, body=b'{"errors": ["permission denied"]}'), times=1)
+    assert "no such file" in at.failure(provider, forced=True).attempts[0].reason
+    assert not provider.has_changed()
+    file.write_text("planted-secret-id")
+    assert provider.has_changed()
+    at.retrieve(provider, forced=True)
+    assert not provider.has_changed()
