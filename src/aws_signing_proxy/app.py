@@ -211,12 +211,15 @@ class Application:
 
     def _build_refresher(self, environ: Mapping[str, str]) -> Refresher:
         settings = self._settings
-        ledger = Ledger()
+        ledger, logger = Ledger(), get_logger("aws_signing_proxy.credentials")
         fetcher = Fetcher(
             provider_for(settings, environ),
             ledger=ledger,
             timeout_seconds=settings.credentials_fetch_timeout_seconds,
             secrets=SECRETS_OF_LOG,
+            log_warning=lambda note: logger.warning(
+                "the credentials' source needs attention", source=note.source, reason=note.text
+            ),
         )
         return Refresher(
             fetcher,
@@ -225,7 +228,7 @@ class Application:
                 timeout_seconds=settings.circuit_breaker_timeout_seconds,
             ),
             ledger=ledger,
-            logger=get_logger("aws_signing_proxy.credentials"),
+            logger=logger,
             is_eager=is_eager(settings),
             patience_seconds=settings.credentials_wait_timeout_seconds,
         )

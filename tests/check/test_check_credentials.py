@@ -134,6 +134,15 @@ def test_what_sounds_secret_is_not_told_also_where_it_was_never_registered(desk:
     assert "unregistered" not in desk.text
 
 
+def test_what_could_not_be_given_back_is_told_at_the_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk.provider, "close", lambda fetch: fetch.warn("https://vault.test", "the lease a/1 stays"))
+    assert desk.check() == 0
+    assert desk.lines.count("  - https://vault.test: the lease a/1 stays") == 1
+    assert desk.lines.index("  - https://vault.test: the lease a/1 stays") > desk.lines.index(
+        next(line for line in desk.lines if line.startswith("  expiry"))
+    )
+
+
 def test_a_source_that_gives_nothing_in_time_is_told_within_that_time(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,8 @@ class FakeProvider:
     """Gives set 1, 2, 3, ... each `lifetime_seconds` long (None: without end), or raises `failure`.
 
     `changed` is what `has_changed` says, or raises, until the next fetch. Between `hang` and `release` a fetch does
-    not come back. `forced` has what each fetch was told. `on_retrieve` is called in each fetch, by its thread.
+    not come back. `forced` and `refused` have what each fetch was told. Where it `makes_users`, each set
+    is fresh. `on_retrieve` is called in each fetch, by its thread.
     """
 
     name = "fake"
@@ -50,6 +51,8 @@ class FakeProvider:
         self.changed: bool | Exception = False
         self.given = 0
         self.forced: list[bool] = []
+        self.refused: list[bool] = []
+        self.makes_users = False
         self.closes = 0
         self.looks = 0
         self.most_at_once = 0
@@ -79,6 +82,7 @@ class FakeProvider:
     def retrieve(self, fetch: Fetch) -> Credentials:
         """Give the next set (see `Provider`)."""
         self.forced.append(fetch.is_forced)
+        self.refused.append(fetch.is_refused)
         self.threads.add(threading.get_ident())
         self.changed = False
         self._at_once += 1
@@ -101,6 +105,8 @@ class FakeProvider:
         self.given += 1
         expires_at = None if self.lifetime_seconds is None else fetch.now() + self.lifetime_seconds
         credentials = numbered(self.given, expires_at=expires_at, lead_seconds=self.lead_seconds)
+        if self.makes_users:
+            credentials.fresh_since = fetch.now()
         for secret in credentials.secrets():
             fetch.secret(secret)
         return credentials

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.fetch import Fetch, Note
 from aws_signing_proxy.credentials.fetcher import FailedFetchError, Fetcher
 from aws_signing_proxy.credentials.ledger import WHOLE_FETCH, FetchOutcome, Ledger
 from aws_signing_proxy.observe.redaction import Redactor
@@ -342,3 +342,55 @@ def test_no_cycle_keeps_what_a_fetch_knew_until_the_garbage_collector_comes_by(
         assert known() is None
     finally:
         gc.enable()
+
+
+def _warned(bench: Bench) -> list[str]:
+    """Let what was lent be given back; return what is logged about it."""
+    warnings: list[Note] = []
+    bench.fetcher._log_warning = warnings.append
+    asyncio.run(bench.fetcher.close())
+    assert bench.fetcher.last is not None
+    assert bench.fetcher.last.warnings == warnings
+    assert {note.source for note in warnings} <= {"fake"}
+    return [note.text for note in warnings]
+
+
+def test_at_the_end_a_fetch_that_goes_on_is_logged_because_nothing_can_be_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aws_signing_proxy.credentials.fetcher._CLOSE_SECONDS", 0.05)
+
+    async def give_up() -> None:
+        bench.provider.hang()
+        assert await bench.fetch() == "TIMEOUT"
+
+    asyncio.run(give_up())
+    (text,) = _warned(bench)
+    assert text.startswith("a fetch did not end within 0.05 s; what the source lent (a lease, a token) may not")
+    assert bench.provider.closes == 0
+
+
+def test_a_source_that_takes_too_long_to_give_back_is_logged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aws_signing_proxy.credentials.fetcher._CLOSE_SECONDS", 0.05)
+    gate = threading.Event()
+    monkeypatch.setattr(bench.provider, "close", lambda _: gate.wait(30))
+    (text,) = _warned(bench)
+    assert text.startswith("giving back took more than 0.05 s; ")
+    gate.set()
+
+
+def test_an_unforeseen_exception_while_giving_back_is_logged_without_its_message(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close(_fetch: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(bench.provider, "close", close)
+    (text,) = _warned(bench)
+    assert text.startswith("giving back failed unexpectedly (ZeroDivisionError), which is a bug; ")
+    assert "planted" not in text
+
+
+def test_where_all_is_given_back_nothing_is_logged(bench: Bench) -> None:
+    assert _warned(bench) == []
+    assert bench.provider.closes == 1

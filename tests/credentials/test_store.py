@@ -314,6 +314,47 @@ async def test_a_service_that_refuses_the_credentials_in_use_causes_one_forced_f
 
 
 @simulated()
+async def test_fresh_keys_that_a_service_does_not_know_yet_are_kept_until_it_has_had_time_to_learn_of_them(
+    world: World,
+) -> None:
+    world.provider.makes_users = True
+    await world.store.start()
+    await world.settle()
+    began = world.passed
+    while world.request() == 1:
+        assert world.store.current is not None
+        world.store.reject(world.store.current)
+        await world.pass_time(0.5)
+    assert 59 <= world.passed - began <= 61
+    assert world.provider.fetches == 2
+    assert world.provider.refused == [False, True]
+    assert world.refresher.ledger.rejections_total == 1
+    # A service that knows none of them gets one a minute.
+    for _ in range(1200):
+        assert world.store.current is not None
+        world.store.reject(world.store.current)
+        await world.pass_time(0.5)
+    assert 11 <= world.provider.fetches <= 13
+
+
+@simulated()
+async def test_what_is_refused_stays_so_for_the_source_until_it_gives_others(world: World) -> None:
+    await world.store.start()
+    await world.settle()
+    assert world.store.current is not None
+    world.provider.failure = unavailable()
+    world.store.reject(world.store.current)
+    await world.pass_time(0.5)
+    world.provider.failure = None
+    world.store.reload()
+    await world.settle()
+    world.store.reload()
+    await world.settle()
+    assert world.provider.forced == [False, True, True, True]
+    assert world.provider.refused == [False, True, True, False]
+
+
+@simulated()
 async def test_the_same_set_is_refused_once_however_often_the_source_gives_it(world: World) -> None:
     await world.store.start()
     await world.settle()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aws_signing_proxy.proxy.exchange import Exchange
+from aws_signing_proxy.proxy.healing import Healing
 from aws_signing_proxy.sigv4.refusals import Refusal
 from tests.proxy.refusing import HOUR, SKEW, amz, date_line, response, signed_at
 from tests.proxy.scene import GET, NOW, OK, Scene, play, post
@@ -357,7 +358,8 @@ def test_a_request_whose_body_is_gone_is_not_sent_again_but_its_refusal_teaches(
         await scene.settle()
         exchange = client.connection._exchange
         assert isinstance(exchange, Exchange)
-        exchange._sent_again = frozenset(Refusal)
+        exchange._healing = Healing(scene.context, client.connection, exchange)
+        exchange._healing._spent = frozenset(Refusal)
         refused = response(SKEW, NOW + HOUR)
         scene.respond(refused[:60])
         assert client.transport.written == b""

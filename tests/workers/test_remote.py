@@ -136,13 +136,14 @@ def test_an_answer_about_former_credentials_does_not_answer_for_those_in_use() -
 
 def test_credentials_and_outlook_arrive_as_they_were_sent() -> None:
     sent = Credentials("AKIAONE", 's/e+c"ret\u2028', "to\\ken", expires_at=1_700_000_000.123456, source="profile ö")
+    sent.fresh_since = 1_699_999_999.5
     got = credentials_from(json.loads(json.dumps(credentials_to(sent))))
     assert (got.access_key_id, got.secret_access_key, got.session_token) == (
         sent.access_key_id,
         sent.secret_access_key,
         sent.session_token,
     )
-    assert (got.expires_at, got.source) == (sent.expires_at, sent.source)
+    assert (got.expires_at, got.source, got.fresh_since) == (sent.expires_at, sent.source, sent.fresh_since)
     outlook = OUTLOOK._replace(reason="why", retry_at=12.3456789, open_until=None, is_lasting=True)
     assert outlook_from(json.loads(json.dumps(outlook_to(outlook)))) == outlook
 

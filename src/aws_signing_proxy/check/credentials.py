@@ -65,7 +65,7 @@ def check_credentials(
         elif error is not None:
             _tell_failure(error, tell)
     finally:
-        asyncio.run(fetcher.close())
+        _tell_closing(fetcher, tell)
     return verdict
 
 
@@ -74,6 +74,13 @@ async def _fetch(fetcher: Fetcher) -> tuple[Credentials | None, FailedFetchError
         return await fetcher.fetch(is_forced=False), None
     except FailedFetchError as error:
         return None, error
+
+
+def _tell_closing(fetcher: Fetcher, tell: Callable[[str], None]) -> None:
+    """Give back what was lent, and tell what could not be."""
+    asyncio.run(fetcher.close())
+    for note in fetcher.last.warnings if fetcher.last is not None else ():
+        tell(f"- {note.source}: {note.text}")
 
 
 def _tell_steps(fetcher: Fetcher, tell: Callable[[str], None]) -> None:

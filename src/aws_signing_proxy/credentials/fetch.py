@@ -37,7 +37,7 @@ class StepTime(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something that went well on the way: what was asked, and what came of it. For `check`; holds no secret."""
+    """Something that happened on the way: what was asked, and what came of it. For `check`; holds no secret."""
 
     source: str
     text: str
@@ -52,12 +52,18 @@ def _show_all(text: str) -> str:
     return text
 
 
+def _log_nothing(_note: Note) -> None:
+    """Stand in where nobody writes logs."""
+
+
 class Fetch:
     """One fetch. Used by one thread; the time it has began when it was made.
 
     `is_forced`: what the provider has kept will not do, because the service refused it or an operator asked for new
-    ones. `is_local`: the provider has said that it will ask nobody, and is called in the event loop. `keep_secret` and
-    `mask` are the log's: a secret is made known before it is used, so that no message, whoever writes it, shows it.
+    ones. `is_refused`: it is a service that said so, and what is in use is of no use any more. `is_local`: the provider
+    has said that it will ask nobody, and is called in the event loop. `keep_secret`, `mask` and `log_warning` are the
+    log's: a secret is made known before it is used, so that no message, whoever writes it, shows it. They are called by
+    the fetch's thread.
     """
 
     def __init__(
@@ -66,16 +72,20 @@ class Fetch:
         timeout_seconds: float = 20.0,
         is_forced: bool = False,
         is_local: bool = False,
+        is_refused: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
         keep_secret: Callable[[str], None] = _keep_nothing,
         mask: Callable[[str], str] = _show_all,
+        log_warning: Callable[[Note], object] = _log_nothing,
     ) -> None:
         self.is_forced = is_forced
         self.is_local = is_local
+        self.is_refused = is_refused
         self.steps: list[StepTime] = []
         self.notes: list[Note] = []
+        self.warnings: list[Note] = []
         self.secrets: list[str] = []
         self.has_asked = False
         """Whether a server, or a program, was asked for anything."""
@@ -86,6 +96,7 @@ class Fetch:
         self._pause = pause
         self._keep_secret = keep_secret
         self._mask = mask
+        self._log_warning = log_warning
         self._ends_at = monotonic() + timeout_seconds
 
     def now(self) -> float:
@@ -126,6 +137,13 @@ class Fetch:
     def note(self, source: str, text: str) -> None:
         """Remember something that went well."""
         self.notes.append(Note(source, self.shown(text)))
+
+    def warn(self, source: str, text: str) -> None:
+        """Remember something that people have to look at though the fetch goes on, and log it at once."""
+        note = Note(source, self.shown_whole(text))
+        self.notes.append(note)
+        self.warnings.append(note)
+        self._log_warning(note)
 
     def shown(self, text: str) -> str:
         """Return what a server or a library said as it may be shown: one line, without secrets, not too long."""

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
-from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.fetch import Fetch, Note
 from aws_signing_proxy.credentials.ledger import FetchOutcome, Ledger
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError, NothingFoundError, Provider
@@ -27,6 +27,7 @@ T = TypeVar("T")
 # The provider is to be told that its time is over before we give up: it knows better what it waited for.
 _SHARE_OF_PROVIDER: Final = 0.9
 _CLOSE_SECONDS: Final = 3.0
+_LEFT: Final = "what the source lent (a lease, a token) may not have been given back, and then ends by itself"
 
 
 class SecretKeeper(Protocol):
@@ -40,6 +41,10 @@ class SecretKeeper(Protocol):
 
     def mask(self, text: str) -> str:
         """Return `text` as it may be shown: without the registered secrets, and what else sounds like one."""
+
+
+def _log_nothing(_note: Note) -> None:
+    """Stand in where nothing is written."""
 
 
 class NoSecretKeeper:
@@ -96,7 +101,10 @@ class _NoExceptionError(Exception):
 
 
 class Fetcher:
-    """Asks the provider, one fetch at a time, and counts. `timeout_seconds` is the most that a fetch may take."""
+    """Asks the provider, one fetch at a time, and counts. `timeout_seconds` is the most that a fetch may take.
+
+    `log_warning` is told what people have to look at though credentials were had; a provider's thread may call it.
+    """
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class Fetcher:
         ledger: Ledger,
         timeout_seconds: float = 20.0,
         secrets: SecretKeeper | None = None,
+        log_warning: Callable[[Note], object] = _log_nothing,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,23 +121,24 @@ class Fetcher:
         self._ledger = ledger
         self._timeout_seconds = timeout_seconds
         self._secrets = NoSecretKeeper() if secrets is None else secrets
+        self._log_warning = log_warning
         self._clock = clock
         self._monotonic = monotonic
         self._thread: threading.Thread | None = None
         self._secrets_of_last: list[str] = []
         self.last: Fetch | None = None
-        """The fetch that was made last, with what it noted."""
+        """The fetch that was made last, with what it noted; after `close`, what that did."""
 
     @property
     def is_busy(self) -> bool:
         """Whether a thread still works for the provider: of a fetch under way, or of one that was given up."""
         return self._thread is not None and self._thread.is_alive()
 
-    async def fetch(self, *, is_forced: bool, is_local: bool | None = None) -> Credentials:
-        """Return new credentials, expired ones too. `is_local` is what the provider said of that; None: it is asked.
+    async def fetch(self, *, is_forced: bool, is_refused: bool = False, is_local: bool | None = None) -> Credentials:
+        """Return new credentials, expired ones too; `is_forced` and `is_refused` are the `Fetch`'s.
 
-        It is asked once for each fetch: an answer that changed in its middle would let a server be asked in the event
-        loop.
+        `is_local` is what the provider said of that; None: it is asked. It is asked once for each fetch: an answer that
+        changed in its middle would let a server be asked in the event loop.
 
         Raises:
             FailedFetchError: There are none.
@@ -137,7 +147,7 @@ class Fetcher:
             # Nothing begins and nothing ends here: the secrets of the one before are in use.
             self._ledger.count(FetchOutcome.TIMEOUT, None, [])
             raise self._still_busy()
-        fetch = self.last = self._begin(self._timeout_seconds * _SHARE_OF_PROVIDER, is_forced=is_forced)
+        fetch = self.last = self._begin(self._timeout_seconds * _SHARE_OF_PROVIDER, is_forced, is_refused)
         fetch.is_local = self.provider.is_local if is_local is None else is_local
         began = self._monotonic()
         outcome = FetchOutcome.FAILED
@@ -170,31 +180,39 @@ class Fetcher:
         return credentials
 
     async def close(self) -> None:
-        """Let the provider give back what it was lent, within a few seconds. Never raises.
+        """Let the provider give back what it was lent, within a few seconds. Never raises: what fails is logged.
 
         It is not asked to while a fetch that was given up still uses it.
         """
         await self._until_back(_CLOSE_SECONDS)
+        fetch = self.last = self._begin(_CLOSE_SECONDS * _SHARE_OF_PROVIDER)
         if self.is_busy:
+            fetch.warn(self.provider.name, f"a fetch did not end within {_CLOSE_SECONDS:g} s; {_LEFT}")
             return
-        fetch = self._begin(_CLOSE_SECONDS * _SHARE_OF_PROVIDER, is_forced=False)
-        with contextlib.suppress(Exception):
+        try:
             if self.provider.is_local:
                 self.provider.close(fetch)
             else:
                 await self._in_thread(lambda: self.provider.close(fetch), _CLOSE_SECONDS)
+        except _GivenUpError:
+            fetch.warn(self.provider.name, f"giving back took more than {_CLOSE_SECONDS:g} s; {_LEFT}")
+        except Exception as error:  # noqa: BLE001 - the process ends all the same
+            kind = error.kind if isinstance(error, _NoExceptionError) else type(error).__name__
+            fetch.warn(self.provider.name, f"giving back failed unexpectedly ({kind}), which is a bug; {_LEFT}")
         self._end(fetch.secrets)
         if not self.is_busy:
             self._end([])
 
-    def _begin(self, timeout_seconds: float, *, is_forced: bool) -> Fetch:
+    def _begin(self, timeout_seconds: float, is_forced: bool = False, is_refused: bool = False) -> Fetch:
         return Fetch(
             timeout_seconds=timeout_seconds,
             is_forced=is_forced,
+            is_refused=is_refused,
             clock=self._clock,
             monotonic=self._monotonic,
             keep_secret=self._secrets.register,
             mask=self._secrets.mask,
+            log_warning=self._log_warning,
         )
 
     def _end(self, secrets: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from aws_signing_proxy.sigv4.identity import Identity
 
 __all__ = [
+    "SETTLING_SECONDS",
     "STS_LEAD_SECONDS",
     "VAULT_LEAD_SECONDS",
     "Credentials",
@@ -22,6 +23,9 @@ __all__ = [
 # How long before their expiry credentials are renewed, as the original proxy does it.
 STS_LEAD_SECONDS: Final = 300.0
 VAULT_LEAD_SECONDS: Final = 60.0
+# IAM is eventually consistent: how long a service may not know keys that IAM has made. Mostly it takes 5 to 15 s; STS
+# may know them long before the service does.
+SETTLING_SECONDS: Final = 60.0
 
 
 class Credentials(Identity):
@@ -31,10 +35,12 @@ class Credentials(Identity):
     where they were found ("environment", "profile dev in /home/me/.aws/credentials"). `lead_seconds` is how long
     before their expiry the source is to be asked again; `ask_again_at` (seconds since the epoch) is when it is to
     be asked anyway, though they live longer or name no end: a token that has to be kept alive, keys that are
-    rotated without notice. The `repr` shows the last four characters of the access key id, never a secret.
+    rotated without notice. `fresh_since` (seconds since the epoch) is when keys of an IAM user were made that services
+    may not know yet, None where there is nothing to wait for. The `repr` shows the last four characters of the access
+    key id, never a secret.
     """
 
-    __slots__ = ("ask_again_at", "expires_at", "lead_seconds", "source")
+    __slots__ = ("ask_again_at", "expires_at", "fresh_since", "lead_seconds", "source")
 
     def __init__(
         self,
@@ -46,16 +52,23 @@ class Credentials(Identity):
         source: str,
         lead_seconds: float = STS_LEAD_SECONDS,
         ask_again_at: float | None = None,
+        fresh_since: float | None = None,
     ) -> None:
         super().__init__(access_key_id, secret_access_key, session_token)
         self.expires_at = expires_at
         self.source = source
         self.lead_seconds = lead_seconds
         self.ask_again_at = ask_again_at
+        self.fresh_since = fresh_since
 
     def is_expired(self, now: float) -> bool:
         """Whether they are no longer good at `now` (seconds since the epoch). At the instant of expiry they are not."""
         return self.expires_at is not None and now >= self.expires_at
+
+    def is_settling(self, now: float) -> bool:
+        """Whether a service that does not know them at `now` (seconds since the epoch) may do so in a moment."""
+        # Both ways: a clock that is set back must not make this last.
+        return self.fresh_since is not None and abs(now - self.fresh_since) < SETTLING_SECONDS
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown: the secret access key, and the session token where there is one."""

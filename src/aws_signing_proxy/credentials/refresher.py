@@ -77,6 +77,8 @@ class Refresher:
         # Until a fetch succeeds: what the provider has kept will not do.
         self._must_renew = False
         self._begun_at = 0.0
+        # Likewise, because a service refused it.
+        self._is_refused = False
         # Why to fetch, beside the plan.
         self._is_ordered = False
         self._is_wanted = False
@@ -256,6 +258,7 @@ class Refresher:
         # Asked once: what becomes of it, and what the breaker hears of it, must not differ.
         is_local = self.provider.is_local
         self._must_renew = self._must_renew or self._is_ordered or self._is_rejected
+        self._is_refused = self._is_refused or self._is_rejected
         self._is_ordered = self._is_wanted = self._is_rejected = False
         if not is_local:
             self._change_breaker(self.breaker.begin)
@@ -263,7 +266,9 @@ class Refresher:
         self._begun_at = self._monotonic()
         holder.on_begun()
         try:
-            fetched = await self._fetcher.fetch(is_forced=self._must_renew, is_local=is_local)
+            fetched = await self._fetcher.fetch(
+                is_forced=self._must_renew, is_refused=self._is_refused, is_local=is_local
+            )
         except FailedFetchError as error:
             self.is_fetching = self.is_handed_expired = False
             if not is_local:
@@ -323,7 +328,7 @@ class Refresher:
         self.reason = self._logged = None
         self.is_handed_expired = False
         # Those who came to wait during the fetch have got what they wanted.
-        self._is_wanted = self._must_renew = False
+        self._is_wanted = self._must_renew = self._is_refused = False
         # Before the log line: the holder makes the new secrets known to the log.
         holder.accept(fetched)
         if self._rejected != (fetched.access_key_id, fetched.session_token):

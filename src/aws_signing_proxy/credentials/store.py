@@ -145,8 +145,11 @@ class CredentialStore:
         self._waiting.pop(waiter, None)
 
     def reject(self, credentials: Credentials) -> None:
-        """Take a service's word that these are expired or unknown; where they are still in use, fetch others."""
-        if credentials is self.held:
+        """Take a service's word that these are expired or unknown; where they are still in use, fetch others.
+
+        Not those that it may know in a moment: others would be younger still, and it would never know any.
+        """
+        if credentials is self.held and not credentials.is_settling(self._clock()):
             self.refresher.reject(credentials)
 
     @property

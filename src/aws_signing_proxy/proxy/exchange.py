@@ -330,12 +330,11 @@ class Exchange(ExchangeEnd):
         self._acquire()
 
     def _heal(self, relay: ResponseRelay, refusal: Refusal) -> None:
-        """The service refused the time, or the credentials, and the request has not been sent again for that yet."""
-        self._sent_again |= {refusal}
+        """The service refused the time, or the credentials, and the request may be sent again for that."""
         self._give_back_connection(relay)
         self._stop_sending()
         self._hold_client()
-        self._healing = Healing(self._context, self._client, self)
+        self._healing = self._healing or Healing(self._context, self._client, self)
         self._healing.begin(refusal, relay.credentials)
 
     def _hold_client(self) -> None:

@@ -18,6 +18,7 @@ from aws_signing_proxy.proxy.relay import ResponseRelay
 from aws_signing_proxy.proxy.rewrite import PreparedHead
 from aws_signing_proxy.proxy.roles import Client, Sender
 from aws_signing_proxy.proxy.streaming import StreamedBody
+from aws_signing_proxy.sigv4.refusals import Refusal
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
 __all__ = ["ExchangeEnd"]
@@ -34,7 +35,7 @@ class ExchangeEnd:
     __slots__ = (
         "_body", "_body_length", "_body_sha256", "_client", "_connection", "_context", "_credentials", "_healing",
         "_held_bytes", "_is_concluded", "_payload", "_plan", "_prepared", "_record", "_relay", "_retries", "_sender",
-        "_sent_again", "_stream", "is_streamed", "needs_fresh", "request",
+        "_stream", "is_streamed", "needs_fresh", "request",
     )  # fmt: skip
 
     def __init__(self, context: Context, client: Client, request: RequestHead) -> None:
@@ -58,8 +59,7 @@ class ExchangeEnd:
         # Not before the response has begun, and for hardly any that is whole in one read.
         self._relay: ResponseRelay | None = None
         self._retries = 0
-        # The refusals after which it is not sent again, because it has been.
-        self._sent_again = NOT_SENT_AGAIN
+        # From the first refusal on that it may be sent again for.
         self._healing: Healing | None = None
         self._sender: Sender | None = None
         self._is_concluded = False
@@ -72,6 +72,11 @@ class ExchangeEnd:
     def has_response(self) -> bool:
         """Whether the client has been given the response's head: no other answer is possible any more."""
         return self._relay is not None and self._relay.has_begun
+
+    @property
+    def _sent_again(self) -> frozenset[Refusal]:
+        """The refusals after which it is not sent again, because it has been."""
+        return NOT_SENT_AGAIN if self._healing is None else self._healing.sent_again(self._credentials)
 
     def is_client_waiting(self, limit: Limit, *, is_paused: bool) -> bool:
         """Whether a streamed request waits for something else than the client; `is_paused`: that is not read from."""

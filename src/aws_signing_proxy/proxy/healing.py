@@ -1,5 +1,8 @@
 """What is sent again: a request that the service refused for its time or its credentials, once for each.
 
+Credentials that IAM has made a moment ago may be unknown to the service though nothing is wrong with them: what they
+signed is sent again after a pause, and again, for as long as a request waits for credentials.
+
 The service refused it before doing anything, so any method may be sent again. The answer is withheld meanwhile
 (`ResponseRelay`), and goes to the client after all where there is nothing better to sign with.
 """
@@ -27,6 +30,10 @@ NOT_SENT_AGAIN: Final[frozenset[Refusal]] = frozenset()
 """The refusals for which a request has been sent again, at first."""
 EVERY_REFUSAL: Final = frozenset(Refusal)
 """Those after which a streamed one is not sent again once something of its body is gone."""
+# While a service does not know fresh credentials yet: each pause is longer than the one before.
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_GROWTH: Final = 1.5
 # RFC 9110 section 9.2.2: what may be sent again when it is not known whether it has been carried out.
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 
@@ -40,7 +47,7 @@ def may_repeat(error: ProxyError, connection: UpstreamConnection, request: Reque
 class Healing:
     """Decides what becomes of an exchange that was refused; waits for other credentials (see `Waiter`)."""
 
-    __slots__ = ("_client", "_context", "_exchange", "_refused")
+    __slots__ = ("_client", "_context", "_exchange", "_is_pausing", "_patience_ends", "_pause", "_refused", "_spent")
 
     def __init__(self, context: Context, client: Client, exchange: RefusedExchange) -> None:
         self._context = context
@@ -48,13 +55,29 @@ class Healing:
         self._exchange = exchange
         # While others are waited for.
         self._refused: Credentials | None = None
+        # Instead of that: for the service to know those that were refused.
+        self._is_pausing = False
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._patience_ends: float | None = None
+        self._spent = NOT_SENT_AGAIN
+
+    def sent_again(self, credentials: Credentials | None) -> frozenset[Refusal]:
+        """The refusals for which the request is not sent again any more, where it is signed with `credentials`."""
+        if credentials is not None and self._is_settling(credentials):
+            return self._spent - {Refusal.CREDENTIALS}
+        return self._spent
 
     def begin(self, refusal: Refusal, credentials: Credentials) -> None:
         """The service refused what was signed with `credentials`; the clock, or their store, has been told."""
         if refusal is Refusal.CLOCK_SKEW or self._has_others(credentials):
+            self._spent |= {refusal}
             self._send_again(refusal)
             return
         store, patience = self._context.route.credentials, self._context.limits.credentials_wait_timeout_seconds
+        if self._is_settling(credentials):
+            self._let_settle(credentials, patience)
+            return
+        self._spent |= {refusal}
         if not store.is_renewing or not patience:
             self._exchange.pass_on()
             return
@@ -62,13 +85,33 @@ class Healing:
         self._client.wait_at_most(patience, Limit.CREDENTIALS_WAIT)
         store.wait(self)
 
+    def _is_settling(self, credentials: Credentials) -> bool:
+        return credentials.is_settling(self._context.wall_clock())
+
+    def _let_settle(self, credentials: Credentials, patience: float) -> None:
+        """Wait a moment, and try the same credentials again; pass the answer on when the patience is over."""
+        now = self._context.clock()
+        if self._patience_ends is None:
+            self._patience_ends = now + patience
+            _LOG.debug("the service does not know new credentials yet", access_key_id=credentials.shown_id)
+        left = self._patience_ends - now
+        if left <= 0:
+            if patience:
+                self._context.counters.limits_hit[Limit.CREDENTIALS_WAIT] += 1
+            self._exchange.pass_on()
+            return
+        self._refused, self._is_pausing = credentials, True
+        self._client.wait_at_most(min(self._pause, left), Limit.CREDENTIALS_WAIT)
+        self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE_SECONDS)
+
     def on_credentials(self) -> None:
         """A fetch is over (see `Waiter`): its credentials may be those that were refused."""
         refused, self._refused = self._refused, None
+        has_paused, self._is_pausing = self._is_pausing, False
         if refused is None:
             return
         try:
-            if self._has_others(refused):
+            if has_paused or self._has_others(refused):
                 self._send_again(Refusal.CREDENTIALS)
             else:
                 self._exchange.pass_on()
@@ -80,7 +123,10 @@ class Healing:
         self.on_credentials()
 
     def on_deadline(self) -> None:
-        """Credentials took too long."""
+        """Credentials took too long, or a pause is over."""
+        if self._is_pausing:
+            self.on_credentials()
+            return
         self._context.counters.limits_hit[Limit.CREDENTIALS_WAIT] += 1
         self._context.route.credentials.leave(self)
         self.on_credentials()
@@ -93,7 +139,7 @@ class Healing:
     def stop(self) -> None:
         """The exchange is over, one way or the other."""
         if self._refused is not None:
-            self._refused = None
+            self._refused, self._is_pausing = None, False
             self._context.route.credentials.leave(self)
 
     def _has_others(self, refused: Credentials) -> bool:

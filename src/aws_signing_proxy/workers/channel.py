@@ -85,6 +85,7 @@ def credentials_to(credentials: Credentials) -> Message:
         "session_token": credentials.session_token,
         "expires_at": credentials.expires_at,
         "source": credentials.source,
+        "fresh_since": credentials.fresh_since,
     }
 
 
@@ -96,6 +97,7 @@ def credentials_from(message: Message) -> Credentials:
         message["session_token"],
         expires_at=message["expires_at"],
         source=message["source"],
+        fresh_since=message["fresh_since"],
     )
 
 

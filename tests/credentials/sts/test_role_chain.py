@@ -31,12 +31,15 @@ class Base:
         self.expires_in: float | None = DAY
         self.asked_again_in: float | None = None
         self.session_token: str | None = "base-token"
+        self.makes_users = False
+        self.refused: list[bool] = []  # whether each took the place of refused ones
         self.is_changed = False
         self.error: CredentialsUnavailableError | None = None
         self.is_closed = False
 
     def retrieve(self, fetch: Fetch) -> Credentials:
         self.retrieved.append(fetch.is_forced)
+        self.refused.append(fetch.is_refused)
         if self.error is not None:
             raise self.error
         number, now = len(self.retrieved), fetch.now()
@@ -48,6 +51,7 @@ class Base:
             ask_again_at=None if self.asked_again_in is None else now + self.asked_again_in,
             source="Vault's creds/reader",
             lead_seconds=60.0,
+            fresh_since=now if self.makes_users else None,
         )
 
     def has_changed(self) -> bool:
@@ -65,8 +69,14 @@ class Clock:
         self.elapsed = 0.0
         self.pauses: list[float] = []
 
-    def fetch(self, *, is_forced: bool = False) -> Fetch:
-        return Fetch(is_forced=is_forced, clock=lambda: self.now, monotonic=lambda: self.elapsed, pause=self.pause)
+    def fetch(self, *, is_forced: bool = False, is_refused: bool = False) -> Fetch:
+        return Fetch(
+            is_forced=is_forced,
+            is_refused=is_refused,
+            clock=lambda: self.now,
+            monotonic=lambda: self.elapsed,
+            pause=self.pause,
+        )
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -256,6 +266,42 @@ def test_the_keys_of_a_new_user_that_stay_unknown_are_told_after_ten_seconds(
         chain.retrieve(clock.fetch())
     assert sum(clock.pauses) == 10.0
     assert len(base.retrieved) == 1, "a second user would settle no sooner"
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_kept_user_that_sts_does_not_know_yet_is_tried_again_and_not_replaced_by_a_younger_one(
+    server: StsServer, chain: RoleChainProvider, base: Base, clock: Clock, *, is_forced: bool
+) -> None:
+    base.session_token, base.makes_users = None, True
+    server.choose = lambda _: Refuse("InvalidClientTokenId")
+    for _ in range(2):
+        with pytest.raises(StsRefusedError) as caught:
+            chain.retrieve(clock.fetch(is_forced=is_forced and not base.retrieved))
+        assert not caught.value.is_conclusive, "requests wait for the next try"
+        clock.now += 20
+    assert len(base.retrieved) == 1
+    server.choose = None
+    chain.retrieve(clock.fetch())
+    assert len(base.retrieved) == 1
+    assert {request.access_key_id for request in server.requests[:15]} == {"AKIABASE1"}
+
+
+def test_a_kept_user_that_has_had_its_time_is_replaced_as_one_that_is_refused(
+    server: StsServer, chain: RoleChainProvider, base: Base, clock: Clock
+) -> None:
+    base.session_token, base.makes_users = None, True
+    chain.retrieve(clock.fetch())
+    clock.now += 60
+    server.fail(Refuse("InvalidClientTokenId"))
+    chain.retrieve(clock.fetch())
+    assert (base.retrieved, base.refused) == ([False, True], [False, True])
+
+
+def test_a_session_that_a_service_refuses_says_nothing_against_the_base(
+    chain: RoleChainProvider, base: Base, clock: Clock
+) -> None:
+    chain.retrieve(clock.fetch(is_forced=True, is_refused=True))
+    assert (base.retrieved, base.refused) == ([True], [False])
 
 
 def test_no_pause_goes_beyond_the_time_of_the_fetch(

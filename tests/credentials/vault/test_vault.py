@@ -90,8 +90,11 @@ def test_static_keys_are_read_again_right_after_their_rotation_and_the_new_ones_
     assert first.ask_again_at == START + 100 + 10
     at.clock.now = START + 110
     at.backend.rotation, role.extra = 2, {}
+    assert at.retrieve(provider).access_key_id == first.access_key_id, "it lives until the next rotation"
+    at.clock.now += 60
     second = at.retrieve(provider)
     assert second.access_key_id != first.access_key_id
+    assert second.fresh_since == START + 110
     assert at.sts.asked.count(second.access_key_id) == 2
 
 

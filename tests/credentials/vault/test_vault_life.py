@@ -75,12 +75,15 @@ def test_a_lease_that_grows_no_more_is_replaced_in_time(at: Scene) -> None:
     at.clock.now = START + 4800
     third = at.retrieve(provider)
     assert (third.access_key_id, third.expires_at) == (first.access_key_id, START + 7200)
-    assert third.ask_again_at is None, "nothing is due before it has to be replaced"
+    assert third.ask_again_at == START + 7200 - 120, "nothing is due before it has to be replaced"
+    at.clock.now = third.ask_again_at
+    assert at.retrieve(provider).access_key_id == first.access_key_id, "services may not know the new user yet"
     at.clock.now = START + 7200 - 60
     fourth = at.retrieve(provider)
     assert fourth.access_key_id != first.access_key_id
     assert first.access_key_id in at.backend.iam_users, "requests that it signed may be on their way"
     assert fourth.expires_at is not None
+    assert fourth.expires_at == START + 7200 - 120 + 3600
     assert fourth.ask_again_at == fourth.expires_at - 1200, "nobody has to come for the old one, which ends by itself"
 
 
@@ -142,7 +145,7 @@ def test_forced_fetches_always_make_new_credentials_and_the_old_ones_are_given_b
     at.role(ttl=86_400, max_ttl=864_000)
     provider = at.provider()
     first = at.retrieve(provider)
-    second = at.retrieve(provider, forced=True)
+    second = at.retrieve(provider, refused=True)
     assert second.access_key_id != first.access_key_id
     assert at.backend.iam_users == {first.access_key_id, second.access_key_id}
     assert second.ask_again_at is not None
@@ -155,7 +158,7 @@ def test_a_lease_that_could_not_be_given_back_is_given_back_later(at: Scene) -> 
     at.role(ttl=86_400, max_ttl=864_000)
     provider = at.provider()
     at.retrieve(provider)
-    second = at.retrieve(provider, forced=True)
+    second = at.retrieve(provider, refused=True)
     at.vault.fail(REVOKE_LEASE, Failure(kind=CLOSE), times=1)
     for _ in range(2):
         at.clock.now += 100
@@ -184,10 +187,12 @@ def test_a_token_at_its_maximum_is_followed_by_another_login_and_another_iam_use
     at.clock.now = START + 800
     second = at.retrieve(provider)
     assert (second.access_key_id, second.expires_at) == (first.access_key_id, START + 1500)
+    at.clock.now = START + 1500 - 120
+    assert at.retrieve(provider).access_key_id == first.access_key_id
     at.clock.now = START + 1500 - 60
     third = at.retrieve(provider)
     assert third.access_key_id != first.access_key_id
-    assert third.expires_at == START + 1500 - 60 + 1200
+    assert third.expires_at == START + 1500 - 120 + 1200
     assert at.vault.count(LOGIN) == 2
 
 
@@ -254,18 +259,23 @@ def test_a_token_that_may_not_look_itself_up_works_all_the_same(at: Scene) -> No
     assert "may not look itself up" in at.notes
 
 
-def test_a_token_file_with_a_new_token_lets_the_old_tokens_user_be_replaced_in_time(at: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("renewable", [False, True])
+def test_a_token_file_with_a_new_token_lets_the_old_tokens_user_be_replaced_in_time(
+    at: Scene, tmp_path: Path, *, renewable: bool
+) -> None:
     file = tmp_path / "sink"
     file.write_text("planted-agent-1")
-    at.backend.add_token("planted-agent-1", ttl=1200, renewable=False)
+    at.backend.add_token("planted-agent-1", ttl=1200, renewable=renewable)
     provider = at.provider(auth_method="token_file", token=None, token_file=file)
     first = at.retrieve(provider)
     at.clock.now = START + 900
     file.write_text("planted-agent-2")
     at.backend.add_token("planted-agent-2", ttl=1200, renewable=False)
     assert at.retrieve(provider).access_key_id == first.access_key_id
-    at.clock.now = START + 1200 - 60
-    second = at.retrieve(provider)
+    assert at.retrieve(provider).ask_again_at == START + 1200 - 120, "the old token is not to be renewed any more"
+    for before_the_end in (120, 60):
+        at.clock.now = START + 1200 - before_the_end
+        second = at.retrieve(provider)
     assert second.access_key_id != first.access_key_id
     assert second.expires_at == START + 900 + 1200
 
@@ -327,13 +337,32 @@ def test_close_never_revokes_a_given_token(at: Scene) -> None:
 
 
 @pytest.mark.parametrize("failure", [Failure(status=403), Failure(status=503), Failure(kind=CLOSE)])
-def test_close_tells_failures_by_notes_only(at: Scene, failure: Failure) -> None:
+def test_close_raises_nothing_and_warns_of_what_it_could_not_give_back(at: Scene, failure: Failure) -> None:
     provider = approle(at)
     at.retrieve(provider)
+    (lease_id,) = at.backend.leases
     at.vault.fail("", failure)
     provider.close(at.fetch())
-    assert "a lease could not be given back" in at.notes
-    assert "the token could not be revoked" in at.notes
+    of_lease, of_token = (note.text for note in at.warnings)
+    assert of_lease.startswith(f"the lease {lease_id} could not be given back: ")
+    assert of_token.startswith("the token that was logged in for could not be revoked: ")
+
+
+def test_a_replaced_lease_that_the_policy_does_not_let_us_revoke_is_warned_of_with_its_id(at: Scene) -> None:
+    at.role(ttl=86_400, max_ttl=864_000)
+    at.backend.policies["proxy"] = {"aws/*": {"read"}}
+    provider = at.provider()
+    at.retrieve(provider)
+    (lease_id,) = at.backend.leases
+    at.clock.now += 600
+    at.retrieve(provider, refused=True)
+    assert at.warnings == []
+    at.clock.now += 61
+    at.retrieve(provider)
+    (note,) = at.warnings
+    assert lease_id in note.text
+    assert "permission denied" in note.text
+    assert "sys/leases/revoke" in note.text
 
 
 def test_close_without_time_or_without_a_fetch_before_it_does_no_harm(at: Scene) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
-from tests.credentials.vault.vault_scene import START, Scene, Sts, scene
+from tests.credentials.vault.vault_scene import START, TOKEN, Scene, Sts, scene
 
 UNKNOWN = "InvalidClientTokenId"
 
@@ -47,13 +47,15 @@ def test_the_same_user_is_kept_for_the_next_fetch_when_the_time_is_over(at: Scen
     assert at.backend.users_made == 1
 
 
-@pytest.mark.parametrize("forced", [False, True])
-def test_the_old_credentials_stay_while_the_new_user_is_not_known(at: Scene, *, forced: bool) -> None:
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_old_credentials_stay_while_the_new_user_is_not_known(at: Scene, *, refused: bool) -> None:
     provider = at.provider()
     first = at.retrieve(provider)
     at.sts.codes = [UNKNOWN]
-    at.failure(provider, forced=True)
-    at.failure(provider, forced=forced)
+    at.failure(provider, forced=True, refused=refused)
+    at.failure(provider, refused=refused)
+    at.clock.now += 60
+    at.failure(provider)
     assert at.backend.users_made == 2
     assert first.access_key_id in at.backend.iam_users
     at.sts.codes = [""]
@@ -143,3 +145,105 @@ def test_an_unforeseen_exception_while_asking_loses_no_user(at: Scene) -> None:
     assert at.backend.users_made == 1
     provider.close(at.fetch())
     assert at.backend.iam_users == set()
+
+
+def test_a_new_user_is_used_only_when_services_know_it_too_and_the_old_one_meanwhile(at: Scene) -> None:
+    at.role(ttl=86_400, max_ttl=864_000)
+    provider = at.provider()
+    first = at.retrieve(provider)
+    at.clock.now = began = at.clock.now + 600
+    at.sts.asked.clear()
+    kept = at.retrieve(provider, forced=True)
+    (new,) = set(at.sts.asked)
+    assert (kept.access_key_id, kept.ask_again_at) == (first.access_key_id, began + 60)
+    at.clock.now = began + 59
+    assert at.retrieve(provider).access_key_id == first.access_key_id
+    assert at.retrieve(provider, forced=True).access_key_id == first.access_key_id, "an operator who cannot wait"
+    at.sts.codes = [UNKNOWN]
+    at.clock.now = began + 60
+    second = at.retrieve(provider)
+    assert second.access_key_id == new
+    assert not second.is_settling(at.clock.now)
+    assert at.sts.asked == [new] * 2, "STS knew it at the beginning"
+    assert at.backend.users_made == 2
+    assert first.access_key_id in at.backend.iam_users
+
+
+@pytest.mark.parametrize("seconds", [16, 30, 100])
+def test_with_short_leases_the_old_user_is_used_for_half_of_what_it_has_left(at: Scene, seconds: int) -> None:
+    at.role(ttl=seconds, max_ttl=seconds)
+    provider = at.provider()
+    first = at.retrieve(provider)
+    assert first.expires_at is not None
+    # To renew it, and to be told that it cannot be.
+    while (kept := at.retrieve(provider)).access_key_id == first.access_key_id and at.backend.users_made == 1:
+        assert kept.ask_again_at is not None
+        at.clock.now = kept.ask_again_at
+    made_at = at.clock.now - 1
+    assert at.pauses[-1] == 1, "which it takes to hear twice that STS knows the key"
+    assert kept.ask_again_at is not None
+    assert kept.ask_again_at == pytest.approx((made_at + first.expires_at) / 2)
+    assert kept.ask_again_at < first.expires_at
+    at.clock.now = kept.ask_again_at
+    second = at.retrieve(provider)
+    assert second.access_key_id != first.access_key_id
+    assert at.clock.now < first.expires_at
+
+
+def test_where_a_service_refuses_the_old_user_the_new_one_is_used_as_soon_as_sts_knows_it(at: Scene) -> None:
+    provider = at.provider()
+    first = at.retrieve(provider)
+    at.clock.now += 600
+    assert at.retrieve(provider, forced=True).access_key_id == first.access_key_id
+    second = at.retrieve(provider, refused=True)
+    assert second.access_key_id != first.access_key_id
+    assert second.is_settling(at.clock.now)
+    assert at.backend.users_made == 2
+
+
+def test_a_user_that_vault_has_deleted_is_not_used_while_the_new_one_settles(at: Scene) -> None:
+    provider = at.provider()
+    first = at.retrieve(provider)
+    at.clock.now = START + 2400
+    for lease_id in list(at.backend.leases):
+        at.backend.revoke_lease(lease_id)
+    assert at.retrieve(provider).access_key_id != first.access_key_id
+
+
+def test_the_new_user_takes_over_though_the_token_cannot_be_renewed_any_more(at: Scene) -> None:
+    at.backend.add_token(TOKEN, ttl=600, max_ttl=86_400)
+    at.role(ttl=600, max_ttl=600)
+    provider = at.provider()
+    first = at.retrieve(provider)
+    at.clock.now = START + 390
+    assert at.retrieve(provider, forced=True).access_key_id == first.access_key_id
+    at.vault.is_sealed = True
+    at.clock.now = START + 450
+    assert at.retrieve(provider).access_key_id != first.access_key_id
+    assert "the new IAM user is used all the same" in at.warnings[0].text
+    at.failure(provider)
+
+
+def test_fresh_users_are_told_as_such_and_other_kinds_are_not(at: Scene) -> None:
+    fresh = at.retrieve(at.provider())
+    assert fresh.fresh_since == START
+    assert fresh.is_settling(START)
+    assert fresh.is_settling(START + 59.9)
+    assert not fresh.is_settling(START + 60)
+    assert not fresh.is_settling(START - 3600), "the clock was set back"
+    at.role(credential_type="assumed_role")
+    assert at.retrieve(at.provider()).fresh_since is None
+    at.role("aws/static-creds/dev", credential_type="static")
+    assert at.retrieve(at.provider(path="aws/static-creds/dev")).fresh_since is None
+
+
+def test_the_old_static_keys_are_used_no_longer_than_half_the_time_to_the_rotation_that_ends_them(at: Scene) -> None:
+    role = at.role("aws/static-creds/dev", credential_type="static", extra={"expiration": "2027-01-15T08:00:20Z"})
+    provider = at.provider(path="aws/static-creds/dev")
+    first = at.retrieve(provider)
+    at.clock.now = START + 30
+    at.backend.rotation, role.extra = 2, {"expiration": "2027-01-15T08:01:20Z"}
+    kept = at.retrieve(provider)
+    assert (kept.access_key_id, kept.ask_again_at) == (first.access_key_id, START + 30 + 25)
+    at.clock.now = START + 55
+    assert at.retrieve(provider).access_key_id != first.access_key_id

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aws_signing_proxy.credentials.fetch import Fetch
+from aws_signing_proxy.credentials.fetch import Fetch, Note
 from aws_signing_proxy.credentials.model import Credentials
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.vault.provider import VaultOptions, VaultProvider
@@ -55,6 +55,7 @@ class Scene:
         self.sts = Sts()
         self.pauses: list[float] = []
         self.fetches: list[Fetch] = []
+        self.warnings: list[Note] = []
         self.known_secrets: set[str] = set()
         self._providers: list[VaultProvider] = []
 
@@ -75,7 +76,7 @@ class Scene:
         self._providers.append(provider)
         return provider
 
-    def fetch(self, *, forced: bool = False, timeout_seconds: float = 20.0) -> Fetch:
+    def fetch(self, *, forced: bool = False, refused: bool = False, timeout_seconds: float = 20.0) -> Fetch:
         """Return a fetch whose time passes only in pauses, and with the clock of the scene."""
 
         def pause(seconds: float) -> None:
@@ -83,25 +84,29 @@ class Scene:
             self.clock.now += seconds
 
         fetch = Fetch(
-            is_forced=forced,
+            is_forced=forced or refused,
+            is_refused=refused,
             timeout_seconds=timeout_seconds,
             clock=self.clock,
             monotonic=self.clock,
             pause=pause,
             keep_secret=self.known_secrets.add,
             mask=self._masked,
+            log_warning=self.warnings.append,
         )
         self.fetches.append(fetch)
         return fetch
 
-    def retrieve(self, provider: VaultProvider, *, forced: bool = False) -> Credentials:
+    def retrieve(self, provider: VaultProvider, *, forced: bool = False, refused: bool = False) -> Credentials:
         """Ask once, with a fetch of its own."""
-        return provider.retrieve(self.fetch(forced=forced))
+        return provider.retrieve(self.fetch(forced=forced, refused=refused))
 
-    def failure(self, provider: VaultProvider, *, forced: bool = False) -> CredentialsUnavailableError:
+    def failure(
+        self, provider: VaultProvider, *, forced: bool = False, refused: bool = False
+    ) -> CredentialsUnavailableError:
         """Ask once; it has to fail, and must tell no secret."""
         with pytest.raises(CredentialsUnavailableError) as caught:
-            self.retrieve(provider, forced=forced)
+            self.retrieve(provider, forced=forced, refused=refused)
         error = caught.value
         told = "".join(traceback.format_exception(error)) + error.explain() + repr(error) + str(error)
         assert "planted" not in told
@@ -126,6 +131,7 @@ class Scene:
         """Give back everything; no provider may leave a connection open."""
         for fetch in self.fetches:
             assert "planted" not in repr(fetch.notes)
+        assert "planted" not in repr(self.warnings)
         for provider in self._providers:
             assert "planted" not in repr(provider)
             provider.close(self.fetch())

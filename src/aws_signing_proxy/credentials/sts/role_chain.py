@@ -60,16 +60,21 @@ class RoleChainProvider:
         Raises:
             CredentialsUnavailableError: The base has none, or a role could not be assumed; which one is said.
         """
+        # What a service refuses is the last role's session; only STS can say that of the base.
+        fetch.is_refused = False
         base, is_kept = self._base_credentials(fetch)
         try:
             assumed = self._assume_all(fetch, base, is_new=not is_kept)
         except StsRefusedError as error:
+            if error.code == _UNKNOWN_USER and base.is_settling(fetch.now()):
+                # Another user would be younger still; this one is asked for again.
+                raise StsRefusedError(error.attempts, code=error.code, is_conclusive=False) from None
             if error.code not in INVALID_CREDENTIALS_CODES or fetch.is_forced or not fetch.remaining_seconds:
                 raise
             if not is_kept and error.code == _UNKNOWN_USER:
                 raise
             # What is kept will not do, here or in the base.
-            fetch.is_forced = True
+            fetch.is_forced = fetch.is_refused = True
             base, _ = self._base_credentials(fetch)
             assumed = self._assume_all(fetch, base, is_new=True)
         ask_again_at = base.ask_again_at
@@ -109,7 +114,8 @@ class RoleChainProvider:
         credentials = base
         for number, role in enumerate(self._roles, start=1):
             # Only keys without a token are those of a user, and only a remote source makes users.
-            is_new_user = number == 1 and is_new and base.session_token is None and not self._base.is_local
+            is_user = base.session_token is None and not self._base.is_local
+            is_new_user = number == 1 and is_user and (is_new or base.is_settling(fetch.now()))
             try:
                 credentials = self._assume(fetch, credentials, role, is_new_user=is_new_user)
             except CredentialsUnavailableError as error:

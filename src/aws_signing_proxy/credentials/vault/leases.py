@@ -51,7 +51,11 @@ class Renewal(Enum):
 
 @dataclass(slots=True)
 class Lease:
-    """One set of credentials as Vault handed it out. `made_at`, `rotates_at`: seconds since the epoch."""
+    """One set of credentials as Vault handed it out. `made_at`, `rotates_at`: seconds since the epoch.
+
+    `fresh_since`: since when services may not know the keys; None: they do. `is_known`: STS does. `is_lost`: Vault does
+    not know the lease any more, and its IAM user is gone.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -62,6 +66,9 @@ class Lease:
     token: Token
     made_at: float
     rotates_at: float | None = None
+    fresh_since: float | None = None
+    is_known: bool = False
+    is_lost: bool = False
 
     @property
     def expires_at(self) -> float | None:
@@ -71,7 +78,15 @@ class Lease:
         return min(self.token.life.ends_at, self.life.ends_at or self.token.life.ends_at)
 
     def ask_again_at(self, now: float) -> float | None:
-        """When keys of this kind have to be read again though nothing ends: in minutes, or when they are rotated."""
+        """When Vault has to be asked again, beside the store's own plan; None: it does for these.
+
+        To renew the lease; to make another IAM user, in time for services to know it before this one ends; to see
+        whether static keys were rotated.
+        """
+        if self.kind is Kind.IAM_USER:
+            # Its token is renewed with the others, or is one that nobody keeps alive any more.
+            moments = [self.life.renew_at() or self.life.replace_at(), self.token.life.replace_at()]
+            return min((moment for moment in moments if moment is not None), default=None)
         if self.kind is not Kind.STATIC and self.life.ends_at is not None:
             return self.life.renew_at()
         soon = now + _ASK_STATIC_AGAIN_SECONDS
@@ -151,7 +166,7 @@ class LeaseKeeper:
         return Renewal.DONE
 
     def revoke(self, fetch: Fetch, lease: Lease, token: Token) -> bool:
-        """Give the lease back; a failure is told by a note. Return False where asking again may help."""
+        """Give the lease back; a failure is logged. Return False where asking again may help."""
         return self._revoke_id(fetch, lease.lease_id, token)
 
     def _revoke_id(self, fetch: Fetch, lease_id: str, token: Token) -> bool:
@@ -162,7 +177,10 @@ class LeaseKeeper:
             self._client.ask(fetch, call, lambda hvac: hvac.sys.revoke_lease(lease_id), token=token.value)
         except VaultError as error:
             told = error.attempts[0]
-            fetch.note(self._client.source, f"a lease could not be given back: {told.reason} ({told.advice})")
+            # A lease's id is no secret: whoever has it can do nothing without a token that may revoke.
+            fetch.warn(
+                self._client.source, f"the lease {lease_id} could not be given back: {told.reason} ({told.advice})"
+            )
             return error.is_conclusive
         fetch.note(self._client.source, "gave a lease back")
         return True
@@ -196,6 +214,7 @@ class LeaseKeeper:
                 Life(seconds, ends_at, is_renewable=is_renewable),
                 token,
                 made_at=asked_at,
+                fresh_since=asked_at if kind is Kind.IAM_USER else None,
                 rotates_at=_moment(data.get("expiration")) or (asked_at + seconds if seconds else None),
             )
         except InvalidValueError as error:

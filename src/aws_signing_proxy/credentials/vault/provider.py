@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aws_signing_proxy.credentials.fetch import Fetch
-from aws_signing_proxy.credentials.model import VAULT_LEAD_SECONDS, Credentials
+from aws_signing_proxy.credentials.model import SETTLING_SECONDS, VAULT_LEAD_SECONDS, Credentials
 from aws_signing_proxy.credentials.provider import Attempt, CredentialsUnavailableError
 from aws_signing_proxy.credentials.vault.client import VaultClient
 from aws_signing_proxy.credentials.vault.errors import FORBIDDEN, VaultError
@@ -53,7 +53,7 @@ class VaultProvider:
         self._held: Lease | None = None
         """What was handed out last."""
         self._fresh: Lease | None = None
-        """What was made and not handed out yet: AWS does not know it."""
+        """What was made and not handed out yet: AWS does not know it, or its services may not."""
         self._last_asked_at = 0.0
         self._superseded: list[tuple[float, Lease]] = []
         """What was handed out before, and when it is given back (seconds since the epoch)."""
@@ -75,9 +75,10 @@ class VaultProvider:
             if is_clock_wrong:
                 # What was written down by the old clock would be kept beyond its end.
                 self._tokens.forget()
-            token = self._tokens.current(fetch)
+            token = self._current_token(fetch)
             held = None if is_clock_wrong or fetch.is_forced else self._held_on(fetch, token)
-            lease = held or self._settled(fetch, token)
+            may_keep = not (is_clock_wrong or fetch.is_refused)
+            lease = held or self._settled(fetch, token, may_keep=may_keep)
             self._last_asked_at = fetch.now()
             self._give_back_superseded(fetch)
             self._tokens.revoke_unused(fetch, self._used_tokens())
@@ -86,7 +87,7 @@ class VaultProvider:
             self._client.rest()
 
     def close(self, fetch: Fetch) -> None:
-        """Revoke every lease that is held, and the tokens that were logged in for; failures are told by notes."""
+        """Revoke every lease that is held, and the tokens that were logged in for; failures are logged."""
         self._mask(fetch)
         token = self._tokens.kept
         try:
@@ -118,6 +119,17 @@ class VaultProvider:
         kept = self._tokens.kept
         return [lease.token for lease in self._lent()] + ([kept] if kept is not None else [])
 
+    def _current_token(self, fetch: Fetch) -> Token:
+        """Return a token that lives; where none can be had, that of the lease that is made already."""
+        try:
+            return self._tokens.current(fetch)
+        except CredentialsUnavailableError as error:
+            fresh = self._fresh
+            if fresh is None or fresh.life.is_near_its_end(fetch.now()):
+                raise
+            fetch.warn(self._source, f"the new IAM user is used all the same: {error}")
+            return fresh.token
+
     def _held_on(self, fetch: Fetch, token: Token) -> Lease | None:
         """Return the lease that was handed out, kept alive; None where another one is needed."""
         lease = self._held
@@ -125,6 +137,7 @@ class VaultProvider:
             return None
         renew_at = lease.life.renew_at()
         if renew_at is not None and fetch.now() >= renew_at and not self._renewed(fetch, lease, token):
+            lease.is_lost = True
             return None
         now = fetch.now()
         if lease.life.ends_at is None or lease.life.is_near_its_end(now):
@@ -151,15 +164,24 @@ class VaultProvider:
         )
         return CredentialsUnavailableError((Attempt(self._source, reason, advice),), is_conclusive=True)
 
-    def _settled(self, fetch: Fetch, token: Token) -> Lease:
-        """Return new credentials that AWS knows; what AWS does not know yet is kept for the next call."""
+    def _settled(self, fetch: Fetch, token: Token, *, may_keep: bool) -> Lease:
+        """Return new credentials that AWS knows; what AWS does not know yet is kept for the next call.
+
+        With `may_keep` the old ones are returned while they are good and the new ones are younger than services need.
+        """
         lease = self._still_fresh(fetch, token)
         if lease is None:
             lease = self._fresh = self._made(fetch, token)
         held = self._held
-        is_known = lease.kind is Kind.STS or (held is not None and held.access_key_id == lease.access_key_id)
-        if not is_known:
-            self._settling.wait(fetch, self._plain(lease), lease.made_at)
+        is_same = held is not None and held.access_key_id == lease.access_key_id
+        if held is not None and lease.kind is Kind.STATIC:
+            lease.fresh_since = held.fresh_since if is_same else lease.made_at
+        if lease.kind is not Kind.STS and not is_same:
+            if not lease.is_known:
+                self._settling.wait(fetch, self._plain(lease), lease.made_at)
+                lease.is_known = True
+            if held is not None and may_keep and not held.is_lost and fetch.now() < _change_at(held, lease):
+                return held
         self._held, self._fresh = lease, None
         if held is not None and held.kind is Kind.IAM_USER:
             self._superseded.append((fetch.now() + _GRACE_SECONDS, held))
@@ -210,6 +232,7 @@ class VaultProvider:
             expires_at=lease.expires_at,
             source=self._source,
             lead_seconds=VAULT_LEAD_SECONDS,
+            fresh_since=lease.fresh_since,
         )
 
     def _credentials(self, fetch: Fetch, lease: Lease) -> Credentials:
@@ -217,10 +240,18 @@ class VaultProvider:
         now = fetch.now()
         # A superseded lease that ends by itself before it would be given back needs nobody to come for it.
         due = [at for at, old in self._superseded if old.expires_at is None or old.expires_at > at]
-        moments = [lease.ask_again_at(now), *due]
+        moments = [lease.ask_again_at(now) if self._fresh is None else _change_at(lease, self._fresh), *due]
         if (token := self._tokens.kept) is not None:
             moments.append(token.life.renew_at())
         known = [moment for moment in moments if moment is not None]
         if known:
             credentials.ask_again_at = max(min(known), now + _SOONEST_AGAIN_SECONDS)
         return credentials
+
+
+def _change_at(held: Lease, fresh: Lease) -> float:
+    """Return when new keys take the place of those in use: services know them by then, and the old ones still live."""
+    # AWS lets a user have two keys: the old one of a static role lives until the new one is rotated.
+    ends_at = fresh.rotates_at if held.kind is Kind.STATIC else held.expires_at
+    seconds = SETTLING_SECONDS if ends_at is None else min(SETTLING_SECONDS, (ends_at - fresh.made_at) / 2)
+    return fresh.made_at + seconds

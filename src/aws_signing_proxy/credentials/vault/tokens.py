@@ -48,9 +48,14 @@ class Life:
             return None
         return self.ends_at - max(self.seconds / 3, self.margin_seconds())
 
+    def replace_at(self) -> float | None:
+        """When another one has to be made: the margin begins."""
+        return None if self.ends_at is None else self.ends_at - self.margin_seconds()
+
     def is_near_its_end(self, now: float) -> bool:
         """Whether it has to be replaced now."""
-        return self.ends_at is not None and now >= self.ends_at - self.margin_seconds()
+        replace_at = self.replace_at()
+        return replace_at is not None and now >= replace_at
 
     def extend(self, asked_at: float, seconds: float, *, is_renewable: bool, wanted: float | None) -> None:
         """Take over what a renewal was answered with. Granted less than wanted: the maximum TTL is near."""
@@ -148,7 +153,7 @@ class TokenKeeper:
         return True
 
     def revoke_unused(self, fetch: Fetch, used: list[Token]) -> None:
-        """Revoke the tokens that were logged in for and that nothing depends on; failures are told by a note."""
+        """Revoke the tokens that were logged in for and that nothing depends on; failures are logged."""
         for token in [token for token in self._ours if not any(token is kept for kept in used)]:
             self._ours.remove(token)
             if _has_ended(token, fetch):
@@ -158,7 +163,8 @@ class TokenKeeper:
                 self._client.ask(fetch, call, lambda hvac: hvac.auth.token.revoke_self(), token=token.value)
             except VaultError as error:
                 # Refused: it is dead already. Otherwise it ends by itself.
-                fetch.note(self._client.source, f"the token could not be revoked: {error.attempts[0].reason}")
+                told = error.attempts[0].reason
+                fetch.warn(self._client.source, f"the token that was logged in for could not be revoked: {told}")
             else:
                 fetch.note(self._client.source, "revoked the token that was logged in for")
 
