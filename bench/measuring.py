@@ -44,20 +44,20 @@ class Effort:
 
 FULL = Effort(
     name="full",
-    rounds=5,
-    goal_rounds=9,
+    rounds=3,
+    goal_rounds=7,
     seconds=2,
     body_kib=(0, 1, 16, 128),
     connections=(1, 32, 256),
     many_connections=1000,
     open_seconds=6.0,
-    disturbed_seconds=30.0,
+    disturbed_seconds=20.0,
     bulk_mib=1024,
     bulk_modes=("GET", "chunked", "unsigned", "declared", "verbatim", "resigned"),
     bulk_at_once=16,
     bulk_at_once_mib=128,
     idle_connections=5000,
-    starts=15,
+    starts=11,
 )
 QUICK = Effort(
     name="quick",

@@ -239,7 +239,7 @@ class Exchange(ExchangeEnd):
     def _pass_whole(self, data: bytes) -> bool:
         """Pass a response on that is whole in one read and asks for no decision. Return False for any other.
 
-        It goes to the client as it came, without a relay: that took 8 of a request's 25 µs.
+        It goes to the client as it came, without a relay, which took some 5 µs more.
         """
         context, connection = self._context, self._connection
         if connection is None or self._sender is not None or self._healing is not None:
