@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 
 from aws_signing_proxy.observe.counters import Counters, Limit
+from aws_signing_proxy.proxy import accepting, server
 from aws_signing_proxy.proxy.accepting import Acceptor, NoTurns
 from aws_signing_proxy.proxy.listening import Listeners
+from tests.wire.raw_client import RawClient
+from tests.wire.raw_upstream import RawUpstream
+from tests.wire.running_proxy import RunningProxy
 
 
 class Turns:
@@ -46,7 +50,7 @@ class Scarce(socket.socket):
 class Scene:
     """A listening socket, and the protocols that an acceptor has made for its connections."""
 
-    def __init__(self, turns: Turns | NoTurns) -> None:
+    def __init__(self, turns: Turns | OneMoreThanTheOther | NoTurns) -> None:
         self.listener = Scarce()
         self.listener.failures = []
         self.listener.bind(("127.0.0.1", 0))
@@ -74,7 +78,9 @@ class Scene:
         assert self.made == count
 
 
-def play(test: Callable[[Scene], Coroutine[Any, Any, None]], turns: Turns | NoTurns | None = None) -> None:
+def play(
+    test: Callable[[Scene], Coroutine[Any, Any, None]], turns: Turns | OneMoreThanTheOther | NoTurns | None = None
+) -> None:
     async def run() -> None:
         scene = Scene(NoTurns() if turns is None else turns)
         with scene.clients, scene.listener:
@@ -118,6 +124,84 @@ def test_while_nobody_else_comes_ever_more_are_taken_at_a_time() -> None:
         began = time.monotonic()
         await scene.until_made(100)
         assert time.monotonic() - began < 100 * 0.002
+
+    play(run, Turns(0))
+
+
+class OneMoreThanTheOther:
+    """A worker beside one that has no connection, and hangs: it may have one, and stands back for the next."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    @property
+    def allowance(self) -> int:
+        return max(1 - self.open, 0)
+
+    def opened(self) -> None:
+        self.open += 1
+
+    def closed(self) -> None:
+        self.open -= 1
+
+
+def test_short_connections_are_taken_one_after_the_other_without_a_pause_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever stood back goes on when a connection of its own ends: the others may stand back as well."""
+    monkeypatch.setattr(accepting, "_STAND_BACK_SECONDS", 3600.0)
+    monkeypatch.setattr(server, "NoTurns", OneMoreThanTheOther)
+    with RawUpstream() as upstream, RunningProxy(upstream.url) as proxy, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(proxy.port)) for _ in range(12)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert [client.read_response().status for client in clients] == [200] * 12
+
+
+def test_a_shortage_is_not_over_because_a_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(scene: Scene) -> None:
+        scene.listener.failures = [errno.ENOMEM] * 3
+        scene.connect(1)
+        scene.acceptor.start()
+        async with asyncio.timeout(10):
+            while not scene.counters.limits_hit[Limit.FILE_DESCRIPTORS]:  # noqa: ASYNC110 - there is nothing to wait on
+                await asyncio.sleep(0.001)
+        for _ in range(10):
+            scene.acceptor.on_closed()
+        assert scene.counters.limits_hit[Limit.FILE_DESCRIPTORS] == 1
+        scene.listener.failures = []
+
+    monkeypatch.setattr(accepting, "_SHORTAGE_SECONDS", 3600.0)
+    play(run)
+
+
+def test_its_own_connections_ends_do_not_make_it_wait_for_one_that_hangs_again() -> None:
+    """Only somebody else's coming shows that nobody hangs."""
+    turns = OneMoreThanTheOther()
+
+    async def run(scene: Scene) -> None:
+        scene.acceptor._taken_for_others = 16
+        scene.acceptor.start()
+        for made in range(1, 6):
+            scene.connect(1)
+            await scene.until_made(made)
+            turns.closed()
+            scene.acceptor.on_closed()
+        assert scene.acceptor._taken_for_others >= 16
+
+    play(run, turns)
+
+
+def test_somebody_elses_coming_makes_it_wait_again() -> None:
+    async def run(scene: Scene) -> None:
+        scene.acceptor._taken_for_others = 16
+        scene.connect(1)
+        scene.acceptor._on_readable()
+        scene.listener.accept()[0].close()
+        async with asyncio.timeout(10):
+            while scene.acceptor._taken_for_others:  # noqa: ASYNC110 - there is nothing to wait on
+                await asyncio.sleep(0.001)
+        assert scene.made == 0
 
     play(run, Turns(0))
 

@@ -77,8 +77,9 @@ class Acceptor:
         self._queue = select.poll()
         self._queue.register(listener, select.POLLIN)
         self._timer: asyncio.TimerHandle | None = None
-        self._is_listening = False
-        # How often in a row the queue was looked at and nobody else had come; how often that was too long.
+        self._is_listening = self._is_standing_back = False
+        # How often in a row the queue was looked at and nobody else had come; how often that was too long. Somebody
+        # else's coming ends that, and nothing else: beside one that hangs this worker's own connections end as well.
         self._looks = self._taken_for_others = 0
         self._said_at = float("-inf")
         # The event loop itself holds tasks weakly.
@@ -93,7 +94,7 @@ class Acceptor:
         """Take what is in the queue, and no more. The socket is left as it is."""
         if not self._is_listening:
             return
-        self._is_listening = False
+        self._is_listening = self._is_standing_back = False
         self._pause()
         if self._timer is not None:
             self._timer.cancel()
@@ -103,15 +104,27 @@ class Acceptor:
             self._timer.cancel()  # it ran into a shortage
         await asyncio.gather(*self._opening)
 
+    def on_closed(self) -> None:
+        """A connection of this worker's is gone. Where that makes it this worker's turn, the others are not waited for.
+
+        Without this all workers stood back while the queue was full: with 64 short connections at a time two workers
+        took 1,100 to 1,400 a second where one took 4,500 to 10,000.
+        """
+        if self._is_standing_back and self._turns.allowance:
+            assert self._timer is not None  # whoever stands back has set it
+            self._timer.cancel()
+            self._after_pause()
+
     def _on_readable(self) -> None:
         allowance = self._turns.allowance
         if allowance:
-            self._looks = self._taken_for_others = 0
+            self._looks = 0
             self._take(min(allowance, _MOST_AT_ONCE))
         else:
             self._stand_back()
 
     def _stand_back(self) -> None:
+        self._is_standing_back = True
         self._pause()
         self._timer = self._loop.call_later(_STAND_BACK_SECONDS, self._after_pause)
 
@@ -120,6 +133,7 @@ class Acceptor:
 
     def _after_pause(self) -> None:
         self._timer = None
+        self._is_standing_back = False
         self._loop.add_reader(self._listener.fileno(), self._on_readable)
         if self._turns.allowance:
             self._on_readable()
@@ -165,6 +179,7 @@ class Acceptor:
         except Exception:  # noqa: BLE001 - it is logged, and concerns this connection only
             connection.close()
             self._turns.closed()
+            self.on_closed()
             _LOG.exception("a connection could not be taken over")
 
     def _on_failure(self, error: OSError) -> None:

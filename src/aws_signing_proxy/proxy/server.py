@@ -106,6 +106,8 @@ class ProxyServer:
             self._refused.discard(connection)
             self._context.counters.downstream_connections_open -= 1
             self._turns.closed()
+            for acceptor in self._acceptors:
+                acceptor.on_closed()
         if not self._connections:
             self._all_gone.set()
 
