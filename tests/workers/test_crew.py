@@ -14,8 +14,9 @@ import pytest
 from aws_signing_proxy.app import Application
 from aws_signing_proxy.config.loading import load_settings
 from aws_signing_proxy.workers.crew import Crew
+from aws_signing_proxy.workers.member import Member
 from aws_signing_proxy.workers.nursery import Frame, Nursery, Word
-from aws_signing_proxy.workers.shared_counters import SharedFigures
+from aws_signing_proxy.workers.shared_counters import NO_FIGURES, Figures, SharedFigures
 from aws_signing_proxy.workers.turns import Board
 from tests.wire.running_proxy import ENVIRONMENT
 
@@ -116,6 +117,66 @@ def test_a_worker_that_does_not_take_what_it_is_told_is_killed() -> None:
         await until(lambda: nursery.forked == [0, 0])
         await none_lives(crew, nursery)
 
+    play(run)
+
+
+class Unreadable(SharedFigures):
+    """What a worker left there is no figures."""
+
+    is_broken = False
+
+    def read(self) -> Figures | None:
+        if self.is_broken:
+            raise ValueError("no JSON")
+        return super().read()
+
+    def clear(self) -> None:
+        if self.is_broken:
+            raise ValueError("nor does it go away")
+
+
+def test_whatever_a_worker_leaves_in_its_memory_it_is_replaced_and_the_scrape_and_the_looks_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        (member,) = crew._members
+        member._shared = shared = Unreadable()
+        crew.prepare()
+        nursery.say(Word.BORN, 0, 7)
+        await until(lambda: member.channel is not None and member.pid == 7)
+        member.is_ready = True
+        shared.write(Figures(1.0, NO_FIGURES._replace(requests={("GET", 200, "ok"): 3})))
+        assert crew.snapshot().requests == {("GET", 200, "ok"): 3}
+        shared.is_broken = True
+        assert crew.snapshot().requests == {("GET", 200, "ok"): 3}
+        nursery.say(Word.ENDED, 7, -9)
+        await until(lambda: nursery.forked == [0, 0])
+        assert crew.snapshot().numbers["worker_deaths_total"] == 1
+        await none_lives(crew, nursery)
+
+    play(run)
+    said = [str(record.msg) for record in caplog.records]
+    assert sum("the figures of a worker cannot be read" in each for each in said) == 1
+    assert sum("what a worker had counted is lost" in each for each in said) == 1
+
+
+def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        looks = 0
+
+        def fail(_member: Member) -> None:
+            nonlocal looks
+            looks += 1
+            raise RuntimeError("a bug")
+
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        monkeypatch.setattr(crew, "_look_at", fail)
+        with pytest.raises(RuntimeError, match="a bug"):
+            crew.prepare()
+        await until(lambda: looks > 1)
+        await none_lives(crew, nursery)
+
+    monkeypatch.setattr("aws_signing_proxy.workers.crew._LOOK_SECONDS", 0.01)
     play(run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from aws_signing_proxy.config.problems import SettingsError
 from aws_signing_proxy.running import number_of_workers
 from aws_signing_proxy.workers.cores import usable_cores
 from aws_signing_proxy.workers.member import Member
-from aws_signing_proxy.workers.shared_counters import SharedFigures
+from aws_signing_proxy.workers.shared_counters import NO_FIGURES, Figures, SharedFigures
 from aws_signing_proxy.workers.shares import Share
 from aws_signing_proxy.workers.turns import Board, MyTurns
 
@@ -163,6 +164,33 @@ def test_a_successor_waits_longer_each_time_but_not_after_a_long_life(monkeypatc
     assert [live(1.0) for _ in range(9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert live(11.0) == 0.0
     assert live(1.0) == 0.1
+
+
+def test_a_member_tells_the_newest_figures_of_this_life_whatever_is_in_the_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Memory:
+        said: Figures | ValueError | None = None
+
+        def read(self) -> Figures | None:
+            if isinstance(self.said, ValueError):
+                raise self.said
+            return self.said
+
+        def clear(self) -> None:
+            self.said = None
+
+    memory = Memory()
+    member = Member(0, cast("SharedFigures", memory))
+    assert member.figures() is None
+    memory.said = newest = Figures(2.0, NO_FIGURES)
+    assert member.figures() == newest
+    for less in (None, Figures(1.0, NO_FIGURES), ValueError("no JSON"), ValueError("no JSON")):
+        memory.said = less
+        assert member.figures() == newest
+    member.forget_figures()
+    assert member.figures() is None
+    assert sum("cannot be read" in str(record.msg) for record in caplog.records) == 1
 
 
 def test_a_worker_that_was_never_ready_has_not_lived_long_however_long_it_took(

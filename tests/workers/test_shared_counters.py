@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 
@@ -57,6 +58,26 @@ def test_whoever_dies_while_writing_leaves_what_was_there_before(cut_at: int) ->
     read = shared.read()
     assert read is not None
     assert read.at == 2.0
+
+
+def test_a_head_that_was_torn_behind_its_number_is_no_copy() -> None:
+    """Length and checksum of a place that was never written are 0, which is the checksum of nothing."""
+    shared = SharedFigures()
+    shared.write(Figures(1.0, _snapshot(1)))
+    struct.pack_into("=Q", shared._memory, 0, 2)
+    read = shared.read()
+    assert read is not None
+    assert read.at == 1.0
+
+
+def test_a_new_number_does_not_make_an_old_copy_the_newest() -> None:
+    shared = SharedFigures()
+    for at in (1.0, 2.0, 3.0):
+        shared.write(Figures(at, _snapshot()))
+    struct.pack_into("=Q", shared._memory, 0, 4)
+    read = shared.read()
+    assert read is not None
+    assert read.at == 3.0
 
 
 def test_a_forgotten_place_has_nothing_of_the_one_before() -> None:

@@ -194,10 +194,10 @@ class Crew:
 
     def _on_ended(self, member: Member, status: int) -> None:
         self._board.take_off(member.slot)
-        figures = member.figures.read()
-        if figures is not None:
-            self._of_the_gone = total((self._of_the_gone, lasting(figures.snapshot)))
-        member.figures.clear()
+        try:
+            self._keep_counts_of(member)
+        except Exception:  # noqa: BLE001 - it is logged; whatever it has left there, it is to be replaced
+            _LOG.exception("what a worker had counted is lost", of_worker=member.slot)
         pid, delay = member.pid, member.end_life()
         if self._is_stopping:
             return
@@ -212,6 +212,12 @@ class Crew:
             next_one_in_seconds=delay,
         )
         self._fork_later(member, delay)
+
+    def _keep_counts_of(self, member: Member) -> None:
+        figures = member.figures()
+        member.forget_figures()
+        if figures is not None:
+            self._of_the_gone = total((self._of_the_gone, lasting(figures.snapshot)))
 
     def _fork_later(self, member: Member, delay: float) -> None:
         if self._is_stopping:
@@ -234,14 +240,19 @@ class Crew:
 
     def _look(self) -> None:
         """Once a second: who says nothing, and who has stopped to read."""
-        for member in self._members:
-            if member.notice_silence():
-                _LOG.warning("a worker has been silent for seconds", of_worker=member.slot, pid=member.pid)
-                self._board.take_off(member.slot)  # it puts itself on again with its next connection
-            if member.channel is not None and member.channel.is_stuck and member.pid is not None:
-                _LOG.error("a worker does not take what it is told; it is killed", of_worker=member.slot)
-                self._nursery.kill(member.pid)
-        self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+        try:
+            for member in self._members:
+                self._look_at(member)
+        finally:
+            self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look_at(self, member: Member) -> None:
+        if member.notice_silence():
+            _LOG.warning("a worker has been silent for seconds", of_worker=member.slot, pid=member.pid)
+            self._board.take_off(member.slot)  # it puts itself on again with its next connection
+        if member.channel is not None and member.channel.is_stuck and member.pid is not None:
+            _LOG.error("a worker does not take what it is told; it is killed", of_worker=member.slot)
+            self._nursery.kill(member.pid)
 
     # What workers say
 
@@ -329,7 +340,7 @@ class Crew:
 
     def snapshot(self) -> Snapshot:
         """Return the sum of all workers, those that are gone included."""
-        figures = [member.figures.read() for member in self._members]
+        figures = [member.figures() for member in self._members]
         result = total([self._of_the_gone, *(each.snapshot for each in figures if each is not None)])
         own = {
             "workers_running": sum(each.is_ready for each in self._members),

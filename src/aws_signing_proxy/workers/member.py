@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from aws_signing_proxy.observe.logs import get_logger
 from aws_signing_proxy.workers.channel import Channel, Message
-from aws_signing_proxy.workers.shared_counters import SharedFigures
+from aws_signing_proxy.workers.shared_counters import Figures, SharedFigures
 
 __all__ = ["Member"]
+
+_LOG: Final = get_logger(__name__)
 
 # Who lived as long as this did not die of how it was started.
 _LONG_LIFE_SECONDS: Final = 10.0
@@ -24,7 +27,9 @@ class Member:
 
     def __init__(self, slot: int, figures: SharedFigures) -> None:
         self.slot = slot
-        self.figures = figures
+        self._shared = figures
+        self._newest: Figures | None = None
+        self._has_unreadable_figures = False
         self.life = 0
         self.pid: int | None = None
         self.channel: Channel | None = None
@@ -77,6 +82,26 @@ class Member:
         if life == self.life:
             self.channel = None
 
+    def figures(self) -> Figures | None:
+        """Return the newest figures of this life that could be read; None before there are any. Never older ones."""
+        try:
+            read = self._shared.read()
+        except Exception:  # noqa: BLE001 - whatever a worker has left there: the scrape and the others go on; it is logged
+            read = None
+            if not self._has_unreadable_figures:
+                _LOG.exception("the figures of a worker cannot be read; its last ones are used", of_worker=self.slot)
+            self._has_unreadable_figures = True
+        # Older ones are all that is whole where a worker dies, or is read, in the middle of writing.
+        if read is not None and (self._newest is None or read.at >= self._newest.at):
+            self._newest = read
+        return self._newest
+
+    def forget_figures(self) -> None:
+        """The next worker begins with none. The one before must be gone."""
+        self._shared.clear()
+        self._newest = None
+        self._has_unreadable_figures = False
+
     def send(self, message: Message) -> None:
         """Tell it something, if it lives."""
         if self.channel is not None:
@@ -84,7 +109,7 @@ class Member:
 
     def notice_silence(self) -> bool:
         """Look when it last copied its figures; return whether it has just fallen silent."""
-        figures = self.figures.read() if self.is_ready else None
+        figures = self.figures() if self.is_ready else None
         was_silent, self.is_silent = self.is_silent, False
         if figures is not None:
             self.is_silent = time.monotonic() - figures.at > _SILENT_SECONDS

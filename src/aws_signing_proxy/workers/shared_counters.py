@@ -26,7 +26,7 @@ from aws_signing_proxy.observe.counters import (
 
 __all__ = ["NO_FIGURES", "Figures", "SharedFigures", "lasting", "total"]
 
-# The number of the copy, its length, its checksum.
+# The number of the copy, its length, the checksum of both its text and its number.
 _HEAD: Final = struct.Struct("=QII")
 # All methods, classes of status and codes together would take 90 KiB. What is not written takes no memory.
 _PLACE_BYTES: Final = 128 * 1024
@@ -69,7 +69,7 @@ class SharedFigures:
         at = self._written % 2 * _PLACE_BYTES
         self._memory[at + _HEAD.size : at + _HEAD.size + len(text)] = text
         # Behind the text, for the checksum is what makes a copy good; nothing depends on the order all the same.
-        _HEAD.pack_into(self._memory, at, self._written, len(text), zlib.crc32(text))
+        _HEAD.pack_into(self._memory, at, self._written, len(text), _checksum(self._written, text))
 
     def read(self) -> Figures | None:
         """Return the newest figures; None where there are none."""
@@ -82,15 +82,21 @@ class SharedFigures:
 
     def _copy(self, at: int) -> tuple[int, bytes] | None:
         number, length, checksum = _HEAD.unpack_from(self._memory, at)
-        if not number or length > _PLACE_BYTES - _HEAD.size:
+        # A head may be torn as well: its number written, and nothing else yet.
+        if not number or not 0 < length <= _PLACE_BYTES - _HEAD.size:
             return None
         text = self._memory[at + _HEAD.size : at + _HEAD.size + length]
-        return (number, text) if zlib.crc32(text) == checksum else None
+        return (number, text) if _checksum(number, text) == checksum else None
 
     def clear(self) -> None:
         """Forget everything: the next worker begins here. The one before must be gone."""
         for at in (0, _PLACE_BYTES):
             _HEAD.pack_into(self._memory, at, 0, 0, 0)
+
+
+def _checksum(number: int, text: bytes) -> int:
+    # With the number: the head of one copy is not that of another one.
+    return zlib.crc32(text, number & 0xFFFFFFFF)
 
 
 def _to_json(figures: Figures) -> list[Any]:

@@ -73,6 +73,7 @@ class _Worker:
         self._store = CredentialStore(self._refresher, on_secrets_changed=SECRETS_OF_LOG.replace)
         self._plane: Plane | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_unpublished = False
 
     async def run(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -154,10 +155,18 @@ class _Worker:
     def _publish(self, *, is_last: bool = False) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._plane is not None:
+        if self._plane is None:
+            return
+        if not is_last:
+            self._timer = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
+        try:
             self._figures.write(Figures(time.monotonic(), self._plane.snapshot()))
-            if not is_last:
-                self._timer = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
+        except Exception:  # noqa: BLE001 - it is logged; requests are served without figures too, and it is tried again
+            if not self._is_unpublished:
+                _LOG.exception("the figures of this worker cannot be published")
+            self._is_unpublished = True
+        else:
+            self._is_unpublished = False
 
 
 def serve_as_worker(
