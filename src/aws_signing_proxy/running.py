@@ -40,6 +40,7 @@ _REAP_SECONDS = 5.0
 def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
     """Run the proxy until SIGTERM or SIGINT; return the process's exit status."""
     settings = loaded.settings
+    _hold_standard_descriptors()
     configure_logs(level=settings.log_level, log_format=settings.log_format.value)
     log = get_logger("aws_signing_proxy")
     for warning in loaded.warnings:
@@ -55,6 +56,16 @@ def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
         # No traceback: it is a wrong file, not a bug.
         log.error("the trusted certificates cannot be read (ASP_CA_BUNDLE)", reason=str(error))  # noqa: TRY400
     return _EXIT_CANNOT_RUN
+
+
+def _hold_standard_descriptors() -> None:
+    """Take the numbers 0, 1 and 2 where they are free: a socket there is one that libuv aborts on when it closes it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is what it gets.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def number_of_workers(settings: Settings) -> int:

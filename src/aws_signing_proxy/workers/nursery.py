@@ -79,8 +79,7 @@ class Nursery:
         `serve(slot, channel)` is what a worker does; it returns the exit status. `let_go` closes what clients connect
         to.
         """
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         # What is there now is never looked at again, here and in every process to come: looking at it would write to
         # the pages that they share.
         gc.collect()
@@ -259,7 +258,13 @@ def _leave(run: Callable[[], int]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - nobody above; the parent sees the status, people see the log
         sys.excepthook(*sys.exc_info())
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        _flush()
         os._exit(status)
+
+
+def _flush() -> None:
+    """Write what is left to be written, to as many of the two as there are: a descriptor may be closed, or full."""
+    for stream in (sys.stdout, sys.stderr):
+        # AttributeError: None stands for a stream that was closed when Python started.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
