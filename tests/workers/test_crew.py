@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -118,6 +119,22 @@ def test_a_worker_that_does_not_take_what_it_is_told_is_killed() -> None:
         await none_lives(crew, nursery)
 
     play(run)
+
+
+def test_a_worker_that_is_late_is_off_the_board_before_anybody_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        crew.prepare()
+        nursery.say(Word.BORN, 0, 7)
+        (member,) = crew._members
+        await until(lambda: member.pid == 7)
+        member._shared.write(Figures(time.monotonic() - 2, NO_FIGURES))
+        crew._board.numbers[0] = 3
+        member.is_ready = True
+        await until(lambda: crew._board.numbers[0] == -1)
+        await none_lives(crew, nursery)
+
+    play(run)
+    assert not any("silent" in str(record.msg) for record in caplog.records)
 
 
 class Unreadable(SharedFigures):

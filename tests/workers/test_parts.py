@@ -150,6 +150,47 @@ def test_a_worker_that_has_left_or_is_gone_is_left_nothing() -> None:
     assert _whose(one) == [True]
 
 
+def test_a_worker_that_was_taken_for_one_that_hangs_says_again_how_many_it_has() -> None:
+    board = Board(2)
+    one, two = (MyTurns(board, slot) for slot in range(2))
+    two.show()
+    assert board.numbers[1] == -1, "it has not begun"
+    one.begin()
+    two.begin()
+    one.opened()
+    board.take_off(1)
+    assert _whose(one) == [True]
+    two.show()
+    assert _whose(one) == [False]
+    two.end()
+    two.show()
+    assert board.numbers[1] == -1, "it has ended"
+
+
+def test_nobody_waits_for_a_worker_that_is_late_and_people_are_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    shared = SharedFigures()
+    member = Member(0, shared)
+    member.begin_life()
+    member.is_ready = True
+    shared.write(Figures(1000.0, NO_FIGURES))
+    seen = []
+    for now[0] in (1000.9, 1001.1, 1004.9, 1005.1, 1006.0):
+        has_fallen_silent = member.notice_silence()
+        seen.append((member.is_quiet, member.is_silent, has_fallen_silent))
+    assert seen == [
+        (False, False, False),
+        (True, False, False),
+        (True, False, False),
+        (True, True, True),
+        (True, True, False),
+    ]
+    shared.write(Figures(1006.0, NO_FIGURES))
+    assert not member.notice_silence()
+    assert (member.is_quiet, member.is_silent) == (False, False)
+
+
 def test_a_successor_waits_longer_each_time_but_not_after_a_long_life(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

@@ -31,7 +31,7 @@ _ANSWER_SECONDS: Final = 0.5
 _START_SECONDS: Final = 10.0
 # Beyond the time that workers have to drain.
 _GRACE_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.5
 
 
 class Crew:
@@ -239,7 +239,7 @@ class Crew:
         self.on_unable()
 
     def _look(self) -> None:
-        """Once a second: who says nothing, and who has stopped to read."""
+        """Twice a second: who says nothing, and who has stopped to read."""
         try:
             for member in self._members:
                 self._look_at(member)
@@ -249,7 +249,8 @@ class Crew:
     def _look_at(self, member: Member) -> None:
         if member.notice_silence():
             _LOG.warning("a worker has been silent for seconds", of_worker=member.slot, pid=member.pid)
-            self._board.take_off(member.slot)  # it puts itself on again with its next connection
+        if member.is_quiet:
+            self._board.take_off(member.slot)  # it puts itself on again with its next figures
         if member.channel is not None and member.channel.is_stuck and member.pid is not None:
             _LOG.error("a worker does not take what it is told; it is killed", of_worker=member.slot)
             self._nursery.kill(member.pid)

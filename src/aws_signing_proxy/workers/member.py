@@ -19,6 +19,7 @@ _FIRST_DELAY_SECONDS: Final = 0.1
 _LONGEST_DELAY_SECONDS: Final = 10.0
 _MOST_DOUBLINGS: Final = 10
 # Figures come four times a second.
+_QUIET_SECONDS: Final = 1.0
 _SILENT_SECONDS: Final = 5.0
 
 
@@ -36,7 +37,10 @@ class Member:
         self.is_living = False
         """Whether there is a process, or the nursery has been told to make one."""
         self.is_ready = False
+        self.is_quiet = False
+        """Whether it is late with its figures: nobody is to wait for it."""
         self.is_silent = False
+        """Whether it is so late that people are told."""
         self.has_answered = True
         """Whether it has copied its figures since it was last asked to."""
         self.has_left = False
@@ -67,7 +71,7 @@ class Member:
         self._has_failed = True
         self.life += 1
         self.pid = None
-        self.is_living = self.is_ready = self.is_silent = False
+        self.is_living = self.is_ready = self.is_quiet = self.is_silent = False
         self.has_answered = True
         if self.channel is not None:
             self.channel.close()
@@ -110,7 +114,7 @@ class Member:
     def notice_silence(self) -> bool:
         """Look when it last copied its figures; return whether it has just fallen silent."""
         figures = self.figures() if self.is_ready else None
-        was_silent, self.is_silent = self.is_silent, False
-        if figures is not None:
-            self.is_silent = time.monotonic() - figures.at > _SILENT_SECONDS
+        was_silent = self.is_silent
+        seconds = 0.0 if figures is None else time.monotonic() - figures.at
+        self.is_quiet, self.is_silent = seconds > _QUIET_SECONDS, seconds > _SILENT_SECONDS
         return self.is_silent and not was_silent

@@ -57,6 +57,10 @@ class MyTurns:
         self._is_on = True
         self._numbers[self._slot] = self._open
 
+    def show(self) -> None:
+        """Say again how many it has: it may have been taken for one that hangs."""
+        self._change(0)
+
     def end(self) -> None:
         """Leave connections to the others from now on."""
         self._is_on = False

@@ -167,6 +167,7 @@ class _Worker:
             self._is_unpublished = True
         else:
             self._is_unpublished = False
+        self._turns.show()
 
 
 def serve_as_worker(
