@@ -103,7 +103,10 @@ class _CrewToBe:
         self._figures = [SharedFigures() for _ in range(count)]
         self.listeners: Listeners = take_addresses(settings)
         self.nursery = Nursery.start(
-            self._serve, let_go=self.listeners.let_go, drain_timeout_seconds=settings.drain_timeout_seconds
+            self._serve,
+            let_go=self.listeners.let_go,
+            refuse=self.listeners.shut,
+            drain_timeout_seconds=settings.drain_timeout_seconds,
         )
 
     def crew(self) -> Crew:

@@ -236,6 +236,19 @@ def test_what_cannot_be_accepted_for_want_of_something_waits_and_is_taken_later(
     ]
 
 
+def test_a_queue_that_another_process_has_shut_down_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(scene: Scene) -> None:
+        scene.acceptor.start()
+        scene.listener.shutdown(socket.SHUT_RDWR)
+        await asyncio.sleep(0)
+        scene.acceptor._on_readable()
+        await asyncio.sleep(0.01)
+        assert scene.acceptor._timer is None
+
+    play(run)
+    assert not caplog.records
+
+
 def test_a_connection_that_was_gone_before_it_was_taken_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def run(scene: Scene) -> None:
         scene.listener.failures = [errno.ECONNABORTED]

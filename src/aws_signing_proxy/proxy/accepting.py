@@ -185,6 +185,8 @@ class Acceptor:
     def _on_failure(self, error: OSError) -> None:
         """Leave the queue alone for a moment: it would be readable all the time."""
         self._pause()
+        if error.errno == errno.EINVAL:
+            return  # another process has shut it down, for all: there is no queue any more
         self._timer = self._loop.call_later(_SHORTAGE_SECONDS, self._after_pause)
         if error.errno in _SHORTAGES:
             self._counters.limits_hit[Limit.FILE_DESCRIPTORS] += 1

@@ -79,13 +79,20 @@ class Listeners:
         for listener in self.sockets:
             listener.close()
 
-    def close(self) -> None:
-        """Refuse clients from now on, also where another process still holds the sockets, and close them."""
+    def shut(self) -> None:
+        """Refuse clients from now on, also where another process still holds the sockets, and close them.
+
+        A Unix socket's file stays where it is: another proxy may have made its own there by now.
+        """
         for listener in self.sockets:
             # OSError: it was never listened on, or is closed already.
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
         self.let_go()
+
+    def close(self) -> None:
+        """Refuse clients as `shut` does, and remove the file."""
+        self.shut()
         if self._unix_path is not None:
             with contextlib.suppress(OSError):
                 Path(self._unix_path).unlink()

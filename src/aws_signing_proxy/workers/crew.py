@@ -344,7 +344,7 @@ class Crew:
         figures = [member.figures() for member in self._members]
         result = total([self._of_the_gone, *(each.snapshot for each in figures if each is not None)])
         own = {
-            "workers_running": sum(each.is_ready for each in self._members),
+            "workers_running": sum(each.is_serving for each in self._members),
             "workers_silent": sum(each.is_silent for each in self._members),
             "worker_deaths_total": self._deaths,
         }
@@ -352,7 +352,7 @@ class Crew:
 
     def problems(self) -> list[str]:
         """Why no request should come, for people."""
-        if self._is_stopping or any(each.is_ready and not each.is_silent for each in self._members):
+        if self._is_stopping or any(each.is_serving and not each.is_silent for each in self._members):
             return []
         return ["No worker serves requests."]
 

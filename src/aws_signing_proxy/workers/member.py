@@ -57,6 +57,11 @@ class Member:
         """Whether it is known how its start went."""
         return self.is_ready or self._has_failed
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it takes clients."""
+        return self.is_ready and not self.has_left
+
     def begin_life(self) -> None:
         """A worker is to be made."""
         self.life += 1

@@ -28,6 +28,8 @@ __all__ = ["Frame", "Nursery", "Word"]
 _FRAME: Final = struct.Struct("=iii")
 # Beyond the time that workers have to drain: what is left then does not end by itself.
 _GRACE_SECONDS: Final = 2.0
+# The most that workers have to take what is in the queue when the supervisor is gone.
+_LEAVE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.05
 _SHORT_LOOK_SECONDS: Final = 0.002
 _EXIT_FAILED: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -72,12 +74,13 @@ class Nursery:
         serve: Callable[[int, socket.socket], int],
         *,
         let_go: Callable[[], None],
+        refuse: Callable[[], None],
         drain_timeout_seconds: float,
     ) -> Nursery:
         """Fork it. The caller must have no thread and no event loop.
 
         `serve(slot, channel)` is what a worker does; it returns the exit status. `let_go` closes what clients connect
-        to.
+        to, `refuse` does so for every process.
         """
         _flush()
         # What is there now is never looked at again, here and in every process to come: looking at it would write to
@@ -88,7 +91,7 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _leave(lambda: _Inside(theirs, serve, let_go, drain_timeout_seconds).run())
+            _leave(lambda: _Inside(theirs, serve, let_go, refuse, drain_timeout_seconds).run())
         theirs.close()
         ours.setblocking(False)
         return cls(ours, pid)
@@ -147,11 +150,13 @@ class _Inside:
         sock: socket.socket,
         serve: Callable[[int, socket.socket], int],
         let_go: Callable[[], None],
+        refuse: Callable[[], None],
         drain_timeout_seconds: float,
     ) -> None:
         self._sock = sock
         self._serve = serve
         self._let_go = let_go
+        self._refuse = refuse
         self._drain_timeout_seconds = drain_timeout_seconds
         self._workers: set[int] = set()
         self._wake, self._bell = socket.socketpair()
@@ -236,13 +241,18 @@ class _Inside:
 
     def _outlive_nobody(self) -> None:
         """The supervisor is gone: its workers have seen it too and drain; end what does not."""
-        self._let_go()
-        give_up = time.monotonic() + self._drain_timeout_seconds + _GRACE_SECONDS
-        while self._workers and time.monotonic() < give_up:
+        began = time.monotonic()
+        has_refused = False
+        while self._workers and time.monotonic() < began + self._drain_timeout_seconds + _GRACE_SECONDS:
+            # The first worker that has left has done so already, unless all of them hang.
+            if not has_refused and time.monotonic() >= began + _LEAVE_SECONDS:
+                has_refused = True
+                self._refuse()
             select.select([self._wake], [], [], _LOOK_SECONDS)
             with contextlib.suppress(BlockingIOError):
                 self._wake.recv(4096)
             self._reap()
+        self._refuse()
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -73,6 +73,7 @@ class _Worker:
         self._store = CredentialStore(self._refresher, on_secrets_changed=SECRETS_OF_LOG.replace)
         self._plane: Plane | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_alone = False
         self._is_unpublished = False
 
     async def run(self, sock: socket.socket) -> None:
@@ -84,7 +85,11 @@ class _Worker:
         self._turns.end()
         if self._plane is not None:
             await self._plane.leave()
-            self._listeners.let_go()
+            if self._is_alone:
+                # Nobody else does: a sibling that hangs would keep the port, and clients would wait for it.
+                self._listeners.shut()
+            else:
+                self._listeners.let_go()
             self._channel.send({"is": "left"})
             await self._plane.stop(drain_timeout_seconds=self._drain_timeout_seconds)
         self._publish(is_last=True)
@@ -92,6 +97,7 @@ class _Worker:
     def _on_supervisor_gone(self) -> None:
         if not self._ending.is_set():
             _LOG.error("the supervisor is gone; this worker ends")
+            self._is_alone = True
             self._ending.set()
 
     def _on_message(self, message: Message) -> None:
