@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -157,7 +158,7 @@ async def _serve(settings: Settings, environ: Mapping[str, str], crew_to_be: _Cr
         loop.add_signal_handler(number, _on_stop_signal, stopping, application)
     loop.add_signal_handler(signal.SIGHUP, application.reload)
     try:
-        await application.start()
+        await _start_unless_stopped(application, stopping)
     except CannotListenError:
         await application.stop(drain_timeout_seconds=0)
         raise
@@ -169,6 +170,20 @@ async def _serve(settings: Settings, environ: Mapping[str, str], crew_to_be: _Cr
     await application.stop(drain_timeout_seconds=settings.drain_timeout_seconds)
     get_logger("aws_signing_proxy").info("stopped")
     return _EXIT_CANNOT_RUN if is_unable else 0
+
+
+async def _start_unless_stopped(application: Application, stopping: asyncio.Event) -> None:
+    """Start; give it up when the process is told to stop: a source of credentials, or a worker, may take its time."""
+    start = asyncio.ensure_future(application.start())
+    stop = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if start.done():
+        start.result()
+        return
+    start.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await start
 
 
 def _reap_from_time_to_time(loop: asyncio.AbstractEventLoop, crew_to_be: _CrewToBe | None) -> None:

@@ -138,3 +138,16 @@ def test_a_process_that_is_a_copy_of_an_older_one_reads_what_has_changed_since_a
     certificates.renew()
     CertificateWatch([context]).catch_up()
     assert context.context is not first
+
+
+def test_a_copy_that_cannot_read_what_has_changed_says_that_others_may_be_ahead_of_it(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = reloaded(certificates)
+    certificates.cert.write_text("no certificate")
+    context.check(is_forced=True)
+    said = "other workers may use a newer one"
+    assert said not in caplog.text, "it is no copy"
+    certificates.cert.write_text("no certificate either")
+    context.catch_up()
+    assert said in caplog.text

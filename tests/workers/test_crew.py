@@ -14,6 +14,9 @@ import pytest
 
 from aws_signing_proxy.app import Application
 from aws_signing_proxy.config.loading import load_settings
+from aws_signing_proxy.credentials.outlook import Outlook
+from aws_signing_proxy.credentials.refresher import Refresher
+from aws_signing_proxy.credentials.store import CredentialStore
 from aws_signing_proxy.workers.crew import Crew
 from aws_signing_proxy.workers.member import Member
 from aws_signing_proxy.workers.nursery import Frame, Nursery, Word
@@ -135,6 +138,37 @@ def test_a_worker_that_is_late_is_off_the_board_before_anybody_is_told(caplog: p
 
     play(run)
     assert not any("silent" in str(record.msg) for record in caplog.records)
+
+
+def test_a_worker_that_hangs_before_it_serves_is_silent_and_not_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aws_signing_proxy.workers.crew._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("aws_signing_proxy.workers.crew._START_SECONDS", 3600.0)
+    monkeypatch.setattr("aws_signing_proxy.workers.member._SILENT_SECONDS", 0.05)
+
+    class Store:
+        held = None
+
+    async def run(crew: Crew, nursery: FakeNursery) -> None:
+        crew.prepare()
+        (member,) = crew._members
+        nursery.say(Word.BORN, 0, 7)
+        await until(lambda: member.pid == 7 and member.channel is not None)
+        await asyncio.sleep(0.1)
+        assert not member.is_silent, "it has been told nothing yet"
+        async with asyncio.timeout(10):
+            await crew.start(cast("CredentialStore", Store()), cast("Refresher", Refreshing()))
+        assert crew.snapshot().numbers["workers_silent"] == 1
+        await none_lives(crew, nursery)
+
+    with caplog.at_level(logging.WARNING):
+        play(run)
+    assert sum("a worker has been silent for seconds" in str(record.msg) for record in caplog.records) == 1
+
+
+class Refreshing:
+    outlook = Outlook("", False, True, 1.0, 0.0)
 
 
 class Unreadable(SharedFigures):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from aws_signing_proxy.app import Application
+from aws_signing_proxy.running import _start_unless_stopped
 from tests.wire.raw_upstream import RawUpstream
 from tests.wire.running_proxy import ENVIRONMENT
 from tests.workers.crew_process import GET, until
@@ -43,3 +47,28 @@ def _answers(path: Path) -> bool:
             return sock.recv(65536).startswith(b"HTTP/1.1 200 ")
         except (ConnectionError, FileNotFoundError):
             return False
+
+
+class SlowApplication:
+    """Its start takes for ever."""
+
+    has_given_up = False
+
+    async def start(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.has_given_up = True
+
+
+def test_a_start_is_given_up_when_the_process_is_told_to_stop() -> None:
+    """A worker that hangs before it serves is waited for."""
+
+    async def run() -> None:
+        application, stopping = SlowApplication(), asyncio.Event()
+        asyncio.get_running_loop().call_soon(stopping.set)
+        async with asyncio.timeout(10):
+            await _start_unless_stopped(cast("Application", application), stopping)
+        assert application.has_given_up
+
+    asyncio.run(run())

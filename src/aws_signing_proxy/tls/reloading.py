@@ -47,8 +47,14 @@ class ReloadedContext:
 
     def catch_up(self) -> None:
         """Read the files now where they are others than those that are in use. Blocks."""
-        if self._marks() != self._loaded_marks:
-            self.check(is_forced=True)
+        if self._marks() == self._loaded_marks:
+            return
+        before = self.context
+        self.check(is_forced=True)
+        if self.context is before:
+            _LOG.warning(
+                "%s of the proxy's start is what this worker begins with; other workers may use a newer one", self._name
+            )
 
     def _load(self) -> None:
         try:

@@ -72,7 +72,7 @@ class Crew:
         self._look()
 
     async def start(self, store: CredentialStore, refresher: Refresher) -> None:
-        """Let them serve, with the credentials of `store`. Returns when each does so, or has ended in trying."""
+        """Let them serve, with the credentials of `store`. Returns when each does so, has ended, or hangs."""
         self._store, self._refresher = store, refresher
         self._generation += store.held is not None
         store.follower = self
@@ -82,7 +82,9 @@ class Crew:
                 self._begin(member)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
-                await self._until(lambda: self._is_stopping or all(each.is_settled for each in self._members))
+                await self._until(
+                    lambda: self._is_stopping or all(each.is_settled or each.is_silent for each in self._members)
+                )
 
     async def stop(self, *, drain_timeout_seconds: float, let_go: Callable[[], None]) -> None:
         """Let all of them drain; end those that do not.
@@ -160,6 +162,7 @@ class Crew:
         member.send({"is": "end", "drain_timeout_seconds": self._drain_timeout_seconds})
 
     def _begin(self, member: Member) -> None:
+        member.begin_to_serve()
         member.send({"is": "begin", "clock_offset": self._clock_offset} | self._news())
 
     def _on_frames(self) -> None:
@@ -249,6 +252,7 @@ class Crew:
     def _look_at(self, member: Member) -> None:
         if member.notice_silence():
             _LOG.warning("a worker has been silent for seconds", of_worker=member.slot, pid=member.pid)
+            self._changed.set()
         if member.is_quiet:
             self._board.take_off(member.slot)  # it puts itself on again with its next figures
         if member.channel is not None and member.channel.is_stuck and member.pid is not None:

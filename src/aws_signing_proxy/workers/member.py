@@ -47,6 +47,7 @@ class Member:
         """Whether it takes no clients any more."""
         self._has_failed = False
         self._born_at = 0.0
+        self._begun_at: float | None = None
         self._short_lives = 0
 
     def __repr__(self) -> str:
@@ -67,6 +68,7 @@ class Member:
         self.life += 1
         self.is_living = True
         self.has_left = False
+        self._begun_at = None
         self._born_at = time.monotonic()
 
     def end_life(self) -> float:
@@ -85,6 +87,10 @@ class Member:
             return 0.0
         doublings = min(self._short_lives - 1, _MOST_DOUBLINGS)
         return min(_FIRST_DELAY_SECONDS * float(2**doublings), _LONGEST_DELAY_SECONDS)
+
+    def begin_to_serve(self) -> None:
+        """It has been told to: from now on it is to say something."""
+        self._begun_at = time.monotonic()
 
     def lose_channel(self, life: int) -> None:
         """The channel of that life is closed."""
@@ -118,8 +124,8 @@ class Member:
 
     def notice_silence(self) -> bool:
         """Look when it last copied its figures; return whether it has just fallen silent."""
-        figures = self.figures() if self.is_ready else None
-        was_silent = self.is_silent
-        seconds = 0.0 if figures is None else time.monotonic() - figures.at
+        was_silent, figures = self.is_silent, self.figures()
+        heard_at = self._begun_at if figures is None else figures.at
+        seconds = 0.0 if heard_at is None or not self.is_living else time.monotonic() - heard_at
         self.is_quiet, self.is_silent = seconds > _QUIET_SECONDS, seconds > _SILENT_SECONDS
         return self.is_silent and not was_silent
