@@ -76,9 +76,9 @@ class DataPlane:
         """Read certificates again (SIGHUP)."""
         self.connections.watch.reload()
 
-    async def leave(self) -> None:
-        """Take no new clients."""
-        await self.server.stop_accepting()
+    async def leave(self, *, is_emptying: bool = True) -> None:
+        """Take no new clients; with `is_emptying` those that wait already."""
+        await self.server.stop_accepting(is_emptying=is_emptying)
 
     async def stop(self, *, drain_timeout_seconds: float) -> None:
         """Finish what is under way within the time, then close everything but the listeners."""

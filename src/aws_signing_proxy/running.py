@@ -48,8 +48,8 @@ def run_proxy(loaded: Loaded, environ: Mapping[str, str]) -> int:
         log.warning(warning)
     try:
         return _run(settings, environ)
-    except CannotListenError as error:
-        # No traceback: it is somebody else's port, not a bug.
+    except (CannotListenError, _NoProcessError) as error:
+        # No traceback: it is somebody else's port, or a limit of the system's, and not a bug.
         log.error(str(error))  # noqa: TRY400 - likewise
     except CertificateFileError as error:
         log.error("a certificate cannot be read", reason=str(error))  # noqa: TRY400 - likewise
@@ -83,6 +83,10 @@ def _run(settings: Settings, environ: Mapping[str, str]) -> int:
         return runner.run(_serve(settings, environ, crew))
 
 
+class _NoProcessError(OSError):
+    """The system has no process for workers; the message is a sentence."""
+
+
 class _CrewToBe:
     """What has to be there before there is an event loop: what all workers share, and the process they come from."""
 
@@ -103,12 +107,16 @@ class _CrewToBe:
         self._board = Board(count)
         self._figures = [SharedFigures() for _ in range(count)]
         self.listeners: Listeners = take_addresses(settings)
-        self.nursery = Nursery.start(
-            self._serve,
-            let_go=self.listeners.let_go,
-            refuse=self.listeners.shut,
-            drain_timeout_seconds=settings.drain_timeout_seconds,
-        )
+        try:
+            self.nursery = Nursery.start(
+                self._serve,
+                let_go=self.listeners.let_go,
+                refuse=self.listeners.shut,
+                drain_timeout_seconds=settings.drain_timeout_seconds,
+            )
+        except OSError as error:
+            self.listeners.close()
+            raise _NoProcessError(f"no process can be made for workers (ASP_WORKERS): {error.strerror}") from error
 
     def crew(self) -> Crew:
         """Return the crew, in the supervisor's event loop."""

@@ -219,6 +219,19 @@ def test_when_it_is_told_to_stop_it_takes_what_is_in_the_queue_whosever_turn_it_
     play(run, Turns(0))
 
 
+def test_when_others_go_on_it_leaves_them_what_is_in_the_queue() -> None:
+    async def run(scene: Scene) -> None:
+        scene.acceptor.start()
+        scene.connect(5)
+        await scene.acceptor.stop(is_emptying=False)
+        await asyncio.sleep(0.01)
+        assert scene.made == 0
+        for _ in range(5):
+            scene.listener.accept()[0].close()
+
+    play(run, Turns(0))
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 def test_what_cannot_be_accepted_for_want_of_something_waits_and_is_taken_later(
     number: int, caplog: pytest.LogCaptureFixture

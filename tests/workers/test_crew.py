@@ -61,6 +61,9 @@ class FakeNursery:
     def leave(self) -> None:
         pass
 
+    def end(self) -> None:
+        pass
+
     def close(self) -> None:
         for each in (self._ours, self._theirs, *self.channels):
             each.close()

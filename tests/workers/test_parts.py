@@ -207,6 +207,21 @@ def test_a_successor_waits_longer_each_time_but_not_after_a_long_life(monkeypatc
     assert live(1.0) == 0.1
 
 
+def test_to_be_told_to_end_is_no_short_life_and_to_end_in_trying_to_serve_is_one() -> None:
+    member = Member(0, SharedFigures())
+
+    def live(status: int, *, is_ready: bool) -> float:
+        member.begin_life()
+        member.is_ready = is_ready
+        return member.end_life(status)
+
+    assert [live(0, is_ready=True) for _ in range(3)] == [0.0] * 3
+    assert live(-9, is_ready=True) == 0.1
+    assert live(0, is_ready=True) == 0.1
+    assert live(0, is_ready=False) == 0.2
+    assert live(1, is_ready=True) == 0.4
+
+
 def test_a_member_tells_the_newest_figures_of_this_life_whatever_is_in_the_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

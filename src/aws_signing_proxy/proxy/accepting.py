@@ -90,18 +90,22 @@ class Acceptor:
         self._is_listening = True
         self._loop.add_reader(self._listener.fileno(), self._on_readable)
 
-    async def stop(self) -> None:
-        """Take what is in the queue, and no more. The socket is left as it is."""
+    async def stop(self, *, is_emptying: bool = True) -> None:
+        """Take what is in the queue, and no more; without `is_emptying` leave that to others.
+
+        The socket is left as it is.
+        """
         if not self._is_listening:
             return
         self._is_listening = self._is_standing_back = False
         self._pause()
         if self._timer is not None:
             self._timer.cancel()
-        # Others take from it as well. Whoever is still in it when the socket is closed is reset by the kernel.
-        self._take(_LONGEST_QUEUE)
-        if self._timer is not None:
-            self._timer.cancel()  # it ran into a shortage
+        if is_emptying:
+            # Others take from it as well. Whoever is still in it when the socket is closed is reset by the kernel.
+            self._take(_LONGEST_QUEUE)
+            if self._timer is not None:
+                self._timer.cancel()  # it ran into a shortage
         await asyncio.gather(*self._opening)
 
     def on_closed(self) -> None:

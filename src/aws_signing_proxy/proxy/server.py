@@ -54,11 +54,14 @@ class ProxyServer:
             acceptor.start()
         self._sweep()
 
-    async def stop_accepting(self) -> None:
-        """Take those clients that are connected already, and no more. Every answer is their connection's last."""
+    async def stop_accepting(self, *, is_emptying: bool = True) -> None:
+        """Take those clients that are connected already, and no more. Every answer is their connection's last.
+
+        Without `is_emptying` those that wait to be accepted are left to other processes.
+        """
         self._context.is_draining = True
         for acceptor in self._acceptors:
-            await acceptor.stop()
+            await acceptor.stop(is_emptying=is_emptying)
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Stop accepting, let what is under way end, cut off what is not done in time. Return whether all was."""

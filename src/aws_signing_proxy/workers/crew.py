@@ -105,7 +105,7 @@ class Crew:
         is_done = await self._wait(self._are_all_gone, drain_timeout_seconds + _GRACE_SECONDS)
         if not is_done:
             _LOG.warning("workers that did not end in time are killed", workers=self._slots_alive())
-            self.kill()
+            self._kill_workers(is_direct=self._is_childless)
             await self._wait(self._are_all_gone, _GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
@@ -115,9 +115,16 @@ class Crew:
         self._nursery.close()
 
     def kill(self) -> None:
-        """End all of them at once: whoever wants this does not want to wait."""
+        """End all of them at once, and whatever makes them: whoever wants this does not want to wait.
+
+        Without the nursery's help, for it may hang.
+        """
+        self._kill_workers(is_direct=True)
+        self._nursery.end()
+
+    def _kill_workers(self, *, is_direct: bool) -> None:
         self._nursery.kill()
-        if self._is_childless:
+        if is_direct:
             for pid in [each.pid for each in self._members if each.pid is not None and each.channel is not None]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -201,7 +208,7 @@ class Crew:
             self._keep_counts_of(member)
         except Exception:  # noqa: BLE001 - it is logged; whatever it has left there, it is to be replaced
             _LOG.exception("what a worker had counted is lost", of_worker=member.slot)
-        pid, delay = member.pid, member.end_life()
+        pid, delay = member.pid, member.end_life(status)
         if self._is_stopping:
             return
         self._deaths += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Final
 
@@ -71,10 +72,16 @@ class Member:
         self._begun_at = None
         self._born_at = time.monotonic()
 
-    def end_life(self) -> float:
-        """It is gone; return how long to wait before the next one is made: longer each time while none lives long."""
-        has_lived_long = self.is_ready and time.monotonic() - self._born_at >= _LONG_LIFE_SECONDS
-        self._short_lives = 0 if has_lived_long else self._short_lives + 1
+    def end_life(self, status: int | None = None) -> float:
+        """It is gone; return how long to wait before the next one is made: longer each time while none lives long.
+
+        `status` is that of its end, None where it was never born. With 0 one that served was told to end: its life was
+        not short by itself.
+        """
+        if self.is_ready and time.monotonic() - self._born_at >= _LONG_LIFE_SECONDS:
+            self._short_lives = 0
+        elif status != os.EX_OK or not self.is_ready:
+            self._short_lives += 1
         self._has_failed = True
         self.life += 1
         self.pid = None

@@ -2,7 +2,7 @@
 
 A process with threads must not be forked and go on: a lock that another thread held is held for ever in the child. The
 supervisor fetches credentials in threads, and has an event loop. So it forks this process first, which has neither,
-holds no credentials and does nothing but fork when it is told to, reap what ends, and see to it that nothing outlives
+holds no credentials that were fetched, and does nothing but fork when it is told to, reap what ends, and see to it that nothing outlives
 the supervisor. Every worker, also the tenth replacement, starts from the same pages, which all of them share.
 
 Both sides speak in frames of one size over a socket pair; a worker's end of its own channel comes with the frame.
@@ -11,6 +11,7 @@ Both sides speak in frames of one size over a socket pair; a worker's end of its
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -81,6 +82,9 @@ class Nursery:
 
         `serve(slot, channel)` is what a worker does; it returns the exit status. `let_go` closes what clients connect
         to, `refuse` does so for every process.
+
+        Raises:
+            OSError: The system has no process for it.
         """
         _flush()
         # What is there now is never looked at again, here and in every process to come: looking at it would write to
@@ -88,7 +92,12 @@ class Nursery:
         gc.collect()
         gc.freeze()
         ours, theirs = socket.socketpair()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             _leave(lambda: _Inside(theirs, serve, let_go, refuse, drain_timeout_seconds).run())
@@ -107,6 +116,11 @@ class Nursery:
     def kill(self, pid: int = 0) -> None:
         """End a worker, or all of them, at once. Of one that has ended already nothing becomes."""
         self._say(Frame(Word.KILL, pid))
+
+    def end(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):  # it is gone already
+            os.kill(self.pid, signal.SIGKILL)
 
     def leave(self) -> None:
         """Let it close what clients connect to: no worker will be wanted any more."""
@@ -191,8 +205,10 @@ class _Inside:
         if len(data) < _FRAME.size:
             return False
         word, number, _ = _FRAME.unpack(data)
-        if word == Word.FORK:
+        if word == Word.FORK and descriptors:
             self._fork(number, descriptors[0])
+        elif word == Word.FORK:
+            self._tell(Word.NOT_BORN, number, errno.EMFILE)  # there is no room for it: it was dropped
         elif word == Word.KILL:
             for pid in [each for each in self._workers if number in {0, each}]:
                 # Not reaped yet, so the number is still that worker's.

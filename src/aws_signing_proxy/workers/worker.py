@@ -45,8 +45,8 @@ class Plane(Protocol):
     def adopt_clock_offset(self, offset_seconds: float) -> None:
         """Take what another worker has found out about the service's clock."""
 
-    async def leave(self) -> None:
-        """Take no new clients."""
+    async def leave(self, *, is_emptying: bool) -> None:
+        """Take no new clients; with `is_emptying` those that wait already."""
 
     async def stop(self, *, drain_timeout_seconds: float) -> None:
         """Finish what is under way within the time, then close everything."""
@@ -73,7 +73,7 @@ class _Worker:
         self._store = CredentialStore(self._refresher, on_secrets_changed=SECRETS_OF_LOG.replace)
         self._plane: Plane | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._is_alone = False
+        self._is_alone = self._is_told_to_end = False
         self._is_unpublished = False
 
     async def run(self, sock: socket.socket) -> None:
@@ -84,7 +84,8 @@ class _Worker:
         await self._ending.wait()
         self._turns.end()
         if self._plane is not None:
-            await self._plane.leave()
+            # By hand it is this worker alone that ends: the others, or its replacement, take those who wait.
+            await self._plane.leave(is_emptying=self._is_alone or self._is_told_to_end)
             if self._is_alone:
                 # Nobody else does: a sibling that hangs would keep the port, and clients would wait for it.
                 self._listeners.shut()
@@ -98,6 +99,8 @@ class _Worker:
         if not self._ending.is_set():
             _LOG.error("the supervisor is gone; this worker ends")
             self._is_alone = True
+            # Where the supervisor lives all the same, this life ended short, and not as it was told to.
+            self.exit_status = _EXIT_FAILED
             self._ending.set()
 
     def _on_message(self, message: Message) -> None:
@@ -126,6 +129,7 @@ class _Worker:
                 self._plane.reload()
             case "end":
                 self._drain_timeout_seconds = message["drain_timeout_seconds"]
+                self._is_told_to_end = True
                 self._ending.set()
 
     def _begin(self, clock_offset: float) -> None:
