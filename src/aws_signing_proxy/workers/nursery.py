@@ -2,8 +2,9 @@
 
 A process with threads must not be forked and go on: a lock that another thread held is held for ever in the child. The
 supervisor fetches credentials in threads, and has an event loop. So it forks this process first, which has neither,
-holds no credentials that were fetched, and does nothing but fork when it is told to, reap what ends, and see to it that nothing outlives
-the supervisor. Every worker, also the tenth replacement, starts from the same pages, which all of them share.
+holds no credentials that were fetched, and does nothing but fork when it is told to, reap what ends, and see to it
+that nothing outlives the supervisor. Every worker, also the tenth replacement, starts from the same pages, which all of
+them share.
 
 Both sides speak in frames of one size over a socket pair; a worker's end of its own channel comes with the frame.
 """
