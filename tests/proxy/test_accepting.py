@@ -27,7 +27,7 @@ class Turns:
 
     def __init__(self, allowance: int) -> None:
         self.allowance = allowance
-        self.open = 0
+        self.open = self.least = 0
 
     def opened(self) -> None:
         self.open += 1
@@ -132,7 +132,7 @@ class OneMoreThanTheOther:
     """A worker beside one that has no connection, and hangs: it may have one, and stands back for the next."""
 
     def __init__(self) -> None:
-        self.open = 0
+        self.open = self.least = 0
 
     @property
     def allowance(self) -> int:
@@ -217,6 +217,21 @@ def test_when_it_is_told_to_stop_it_takes_what_is_in_the_queue_whosever_turn_it_
         assert scene.made == 30
 
     play(run, Turns(0))
+
+
+def test_whoever_closes_connections_is_waited_for_again_though_it_has_not_come_yet() -> None:
+    turns = Turns(0)
+
+    async def run(scene: Scene) -> None:
+        scene.acceptor._taken_for_others = 1000
+        turns.least = 3
+        scene.connect(1)
+        scene.acceptor._after_pause()
+        assert scene.acceptor._taken_for_others == 0
+        assert scene.made == 0
+        assert scene.acceptor._least_seen == 3
+
+    play(run, turns)
 
 
 def test_when_others_go_on_it_leaves_them_what_is_in_the_queue() -> None:

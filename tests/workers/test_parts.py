@@ -107,6 +107,7 @@ def test_a_worker_that_is_behind_may_catch_up_at_once() -> None:
     for _ in range(10):
         one.opened()
     assert (one.allowance, two.allowance) == (0, 11), "until it has one more"
+    assert (one.least, two.least) == (0, 10)
 
 
 def test_a_connection_is_for_whoever_has_fewest() -> None:

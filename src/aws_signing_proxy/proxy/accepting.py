@@ -44,6 +44,10 @@ class Turns(Protocol):
     def allowance(self) -> int:
         """How many this worker may take now: until it has more than another one, which may be none."""
 
+    @property
+    def least(self) -> int:
+        """How many connections the other worker with the fewest has."""
+
     def opened(self) -> None:
         """This worker has taken a connection."""
 
@@ -55,6 +59,7 @@ class NoTurns:
     """Stands in where there is one worker."""
 
     allowance = _MOST_AT_ONCE
+    least = 0
 
     def opened(self) -> None:
         """Do nothing."""
@@ -78,9 +83,10 @@ class Acceptor:
         self._queue.register(listener, select.POLLIN)
         self._timer: asyncio.TimerHandle | None = None
         self._is_listening = self._is_standing_back = False
-        # How often in a row the queue was looked at and nobody else had come; how often that was too long. Somebody
-        # else's coming ends that, and nothing else: beside one that hangs this worker's own connections end as well.
+        # How often in a row the queue was looked at and nobody else had come; how often that was too long. A sign of
+        # somebody else ends that, and nothing else: beside one that hangs this worker's own connections end as well.
         self._looks = self._taken_for_others = 0
+        self._least_seen = 0
         self._said_at = float("-inf")
         # The event loop itself holds tasks weakly.
         self._opening: set[asyncio.Task[object]] = set()
@@ -145,6 +151,10 @@ class Acceptor:
             self._looks = self._taken_for_others = 0  # somebody else came
         else:
             self._looks += 1
+            # The one that this worker waits for takes connections, or closes some: it does not hang.
+            if self._turns.least != self._least_seen:
+                self._least_seen = self._turns.least
+                self._taken_for_others = 0
             is_patient = self._taken_for_others < _PATIENCE and self._looks < _LOOKS
             if is_patient:
                 self._stand_back()

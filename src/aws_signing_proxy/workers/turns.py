@@ -52,6 +52,13 @@ class MyTurns:
         least = min(others)
         return max(least + (least >> _LEEWAY_SHIFT) + 1 - self._open, 0)
 
+    @property
+    def least(self) -> int:
+        """How many connections the other worker with the fewest has."""
+        return min(
+            (number for slot, number in enumerate(self._numbers) if number >= 0 and slot != self._slot), default=0
+        )
+
     def begin(self) -> None:
         """Take part from now on."""
         self._is_on = True
