@@ -15,16 +15,15 @@ import hmac
 import itertools
 import re
 import ssl
-import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aws_signing_proxy.sigv4 import Identity
 from aws_signing_proxy.sigv4.verification import SignatureRejected, Verifier
+from tests.clients.loop_server import LoopServer
 
 __all__ = ["StrictS3", "Upload"]
 
@@ -150,7 +149,7 @@ class _Body:
         return False
 
 
-class StrictS3:
+class StrictS3(LoopServer):
     """Listens on a free port of 127.0.0.1, in a thread, between `with` and its end.
 
     `objects` are what was stored, by path; `uploads` what was accepted, `refused` the codes of what was not.
@@ -158,21 +157,16 @@ class StrictS3:
     """
 
     def __init__(self, identity: Identity, *, region: str, tls: ssl.SSLContext | None = None, name: str = "") -> None:
+        super().__init__("strict S3", tls=tls)
         self.objects: dict[str, bytes] = {}
         self.uploads: list[Upload] = []
         self.refused: list[str] = []
         self.before_body: Callable[[str, str], tuple[int, str] | None] = lambda *_: None
-        self.port = 0
         self._identity = identity
         self._verifier = Verifier(service="s3", region=region, identities={identity.access_key_id: identity}.get)
-        self._tls = tls
         self._name = name or "127.0.0.1"
         self._parts: dict[tuple[str, int], bytes] = {}
         self._upload_ids = itertools.count(1)
-        self._is_ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="strict S3")
 
     @property
     def url(self) -> str:
@@ -186,44 +180,10 @@ class StrictS3:
         self._parts.clear()
         self.before_body = lambda *_: None
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._is_ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
-
-    async def _run(self) -> None:
-        tasks: set[asyncio.Task[Any]] = set()
-        writers: set[asyncio.StreamWriter] = set()
-
-        async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            writers.add(writer)
-            try:
-                while await self._serve(reader, writer):
-                    pass
-            except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
-                pass  # the other side is gone
-            finally:
-                writer.close()
-                writers.discard(writer)
-                tasks.discard(task)
-
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        self._is_ready.set()
-        await self._stopping.wait()
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve requests until one is answered before its body, or the client leaves."""
+        while await self._serve(reader, writer):
+            pass
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -16,16 +16,16 @@ import json
 import random
 import re
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from aws_signing_proxy.sigv4 import Identity
 from aws_signing_proxy.sigv4.verification import SignatureRejected, Verifier
+from tests.clients.loop_server import LoopServer
 
 __all__ = ["Received", "Reply", "VerifyingService", "blob"]
 
@@ -86,7 +86,7 @@ class Reply:
         return cls(status, json.dumps(content).encode())
 
 
-class VerifyingService:
+class VerifyingService(LoopServer):
     """Listens on a free port of 127.0.0.1, in a thread, between `with` and its end.
 
     `identity` is who may sign, or a function that gives the identity of an access key id, None for an unknown one.
@@ -103,20 +103,15 @@ class VerifyingService:
         tls: ssl.SSLContext | None = None,
         name: str = "",
     ) -> None:
+        super().__init__("verifying service", tls=tls)
         self.requests: list[Received] = []
         self.refused: list[str] = []
-        self.port = 0
         self.clock_offset_seconds = 0.0
         identities = {identity.access_key_id: identity}.get if isinstance(identity, Identity) else identity
         self._verifier = Verifier(service=service, region=region, identities=identities)
-        self._tls = tls
         self._name = name or "127.0.0.1"
         self._documents: dict[str, dict[str, Any]] = {}
         self._connections = itertools.count(1)
-        self._is_ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="verifying service")
 
     @property
     def authority(self) -> str:
@@ -137,45 +132,7 @@ class VerifyingService:
         self.refused.clear()
         self._documents.clear()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._is_ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._loop is not None and self._stopping is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
-
-    async def _run(self) -> None:
-        tasks: set[asyncio.Task[None]] = set()
-        writers: set[asyncio.StreamWriter] = set()
-
-        async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            writers.add(writer)
-            try:
-                await self._serve(reader, writer)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                pass  # the other side is gone
-            finally:
-                writer.close()
-                writers.discard(writer)
-                tasks.discard(task)
-
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=1 << 20, backlog=512, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        self._is_ready.set()
-        await self._stopping.wait()
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = next(self._connections)
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
