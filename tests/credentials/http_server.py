@@ -16,9 +16,18 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import NamedTuple, Self
 
-__all__ = ["CLOSE", "RESET", "SILENCE", "HttpServer", "Reaction", "Received", "ThreadedServer", "message"]
+import trustme
+
+__all__ = ["CLOSE", "RESET", "SILENCE", "HttpServer", "Reaction", "Received", "ThreadedServer", "context_of", "message"]
 
 _HANDSHAKE_SECONDS = 10.0
+
+
+def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """Return a server's context with a certificate for `names`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
 
 
 class ThreadedServer:

@@ -40,7 +40,6 @@ def read(pieces: list[bytes], *, is_head_request: bool = False) -> Outcome | Non
             reader.feed(piece)
         except UpstreamError as error:
             return None if error.code is ErrorCode.UPSTREAM_MALFORMED_RESPONSE else pytest.fail(repr(error))
-        assert reader.has_begun
         interim += [head.status for head in reader.interim]
         reader.interim.clear()
         if reader.piece is not None:
@@ -146,17 +145,6 @@ def test_the_end_of_the_connection_completes_only_a_body_that_ends_so_and_only_a
         reader.feed(data)
     assert reader.feed_eof(is_clean=is_clean) is is_complete
     assert reader.is_complete is is_complete
-
-
-def test_a_response_has_begun_with_its_first_byte_and_stays_so_when_interim_heads_are_taken() -> None:
-    reader = ResponseReader(is_head_request=False)
-    seen = [reader.has_begun]
-    reader.feed(b"H")
-    seen.append(reader.has_begun)
-    reader.feed((EARLY + EARLY)[1:])
-    reader.interim.clear()
-    # Taken and passed on: the request must not be sent a second time.
-    assert [*seen, reader.has_begun] == [False, True, True]
 
 
 @pytest.mark.parametrize("size", [10**9, 1000])

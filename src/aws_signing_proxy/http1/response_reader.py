@@ -62,11 +62,6 @@ class ResponseReader:
         self.has_excess = False
         self.switched: bytes | None = None
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether any byte of the response has arrived."""
-        return self.head is not None or bool(self._buffer) or bool(self._interim_heads)
-
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the connection. Raises UpstreamError where they are not well-formed."""
         self.piece = None

@@ -15,7 +15,6 @@ Every way out ends in `_conclude`, exactly once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -37,8 +36,6 @@ from aws_signing_proxy.sigv4.refusals import Refusal
 from aws_signing_proxy.upstream.connection import UpstreamConnection
 
 __all__ = ["Exchange"]
-
-_LOG = logging.getLogger(__name__)
 
 # Up to here head and body leave in one write; beyond, the body follows as fast as the upstream takes it.
 _ONE_WRITE_BYTES = 64 * 1024

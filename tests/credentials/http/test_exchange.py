@@ -22,7 +22,7 @@ from aws_signing_proxy.credentials.fetch import Fetch
 from aws_signing_proxy.credentials.http.exchange import Answer, HttpClient
 from aws_signing_proxy.credentials.http.failures import ExchangeError, Failure, Kind
 from aws_signing_proxy.credentials.http.trusted_certificates import CertificateFileError, TrustedCertificates
-from tests.credentials.http_server import ThreadedServer
+from tests.credentials.http_server import ThreadedServer, context_of
 from tests.credentials.sts.connect_proxy import ConnectProxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -38,12 +38,6 @@ def _bundle(authority: trustme.CA, tmp_path: Path) -> Path:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
-
-
-def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
 
 
 class Server(ThreadedServer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import trustme
 from aws_signing_proxy.credentials.http.web_address import is_loopback, shown_address
 from aws_signing_proxy.credentials.openid.provider import OpenIdProvider
 from aws_signing_proxy.credentials.provider import CredentialsUnavailableError
+from tests.credentials.http_server import context_of
 from tests.credentials.openid.authorization_servers import Failure, OAuthServer, OriginalServer
 from tests.credentials.openid.failing_server import FailingServer, Reply, Request
 from tests.credentials.openid.oidc_scene import FakeSts, failure_of, fetch_of, oauth_options_of, options_of
@@ -47,12 +47,6 @@ def ca_bundle(authority: trustme.CA, tmp_path: Path) -> Path:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
-
-
-def context_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*names).configure_cert(context)
-    return context
 
 
 def error_of(url: str, timeout_seconds: float = 5.0, **changes: Any) -> CredentialsUnavailableError:
