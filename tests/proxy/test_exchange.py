@@ -54,6 +54,24 @@ def test_an_idempotent_request_that_meets_a_closed_reused_connection_is_sent_onc
     play(run)
 
 
+def test_a_request_of_which_the_client_has_seen_an_interim_response_is_not_sent_again() -> None:
+    async def run(scene: Scene) -> None:
+        client = scene.client()
+        client.send(GET)
+        await scene.settle()
+        scene.respond(OK)
+        assert client.take() == OK
+        client.send(GET)
+        await scene.settle()
+        scene.respond(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        assert client.take() == b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        scene.service().protocol.eof_received()
+        assert client.take_problem() == (502, "upstream_closed")
+        assert scene.counters.retries_total == 0
+
+    play(run)
+
+
 @pytest.mark.parametrize("method", OTHERS)
 def test_another_request_is_never_sent_twice(method: bytes) -> None:
     async def run(scene: Scene) -> None:
